@@ -1,0 +1,335 @@
+//! The input stream: exits with their data, and the events placed after them.
+//!
+//! A chunk is decoded on its own: all predictions start anew in it. One record is
+//! ```text
+//! record := 0 event                      what the host did after the exit before
+//!         | 1 body                       an exit at the site that followed the last site the last time
+//!         | site+2 body                  an exit at this site
+//! body   := (nothing)                    where the kind has no data
+//!         | delta                        one element: difference to the last value at this site
+//!         | count byte*                  REP: number of elements, then their bytes
+//!         ; MSR accesses add one byte: 1 if the access raised #GP
+//! ```
+//! Predictions are what makes a polling loop cost two bytes an exit before compression and almost none after.
+
+use crate::error::Malformed;
+use crate::exit::{Event, Exit, Site};
+use crate::varint::{Cursor, put, put_delta};
+
+const EVENT: u64 = 0;
+const PREDICTED: u64 = 1;
+const FIRST_SITE: u64 = 2;
+
+/// What is predicted for one site.
+#[derive(Debug, Clone, Copy, Default)]
+struct Prediction {
+    chunk: u32,
+    value: u64,
+    /// Next site plus one; 0 for none.
+    successor: u32,
+}
+
+/// Predictions of both sides; entries of an older chunk count as empty.
+#[derive(Debug, Default)]
+struct Predictor {
+    chunk: u32,
+    sites: Vec<Prediction>,
+    last: Option<u32>,
+}
+
+impl Predictor {
+    fn next_chunk(&mut self) {
+        self.chunk += 1;
+        self.last = None;
+    }
+
+    #[inline]
+    fn of(&mut self, site: u32) -> &mut Prediction {
+        let i = site as usize;
+        if i >= self.sites.len() {
+            self.sites.resize(i + 1, Prediction::default());
+        }
+        let p = &mut self.sites[i];
+        if p.chunk != self.chunk {
+            *p = Prediction { chunk: self.chunk, ..Prediction::default() };
+        }
+        p
+    }
+
+    #[inline]
+    fn predicted(&mut self) -> Option<u32> {
+        let last = self.last?;
+        self.of(last).successor.checked_sub(1)
+    }
+
+    #[inline]
+    fn follow(&mut self, site: u32) {
+        if let Some(last) = self.last {
+            self.of(last).successor = site + 1;
+        }
+        self.last = Some(site);
+    }
+}
+
+#[inline]
+fn scalar(data: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..data.len()].copy_from_slice(data);
+    u64::from_le_bytes(bytes)
+}
+
+/// Encodes exits and events into chunks.
+#[derive(Debug, Default)]
+pub struct InputEncoder {
+    predictor: Predictor,
+    bytes: Vec<u8>,
+    exits: u32,
+}
+
+impl InputEncoder {
+    /// An encoder at the start of its first chunk.
+    pub fn new() -> Self {
+        let mut encoder = Self::default();
+        encoder.predictor.next_chunk();
+        encoder
+    }
+
+    /// Appends an exit. `data` holds whole elements of the site's size; one, unless the site repeats.
+    #[inline]
+    pub fn exit(&mut self, id: u32, site: &Site, data: &[u8], fault: bool) {
+        if self.predictor.predicted() == Some(id) {
+            self.bytes.push(PREDICTED as u8);
+        } else {
+            put(&mut self.bytes, u64::from(id) + FIRST_SITE);
+        }
+        self.predictor.follow(id);
+        self.exits += 1;
+        if !site.kind.has_data() {
+            return;
+        }
+        if site.rep {
+            put(&mut self.bytes, (data.len() / usize::from(site.size.max(1))) as u64);
+            self.bytes.extend_from_slice(data);
+        } else {
+            let value = scalar(data);
+            let prediction = self.predictor.of(id);
+            put_delta(&mut self.bytes, value, prediction.value);
+            prediction.value = value;
+        }
+        if site.kind.may_fault() {
+            self.bytes.push(fault.into());
+        }
+    }
+
+    /// Appends an event after the last exit.
+    pub fn event(&mut self, event: Event) {
+        put(&mut self.bytes, EVENT);
+        match event {
+            Event::Interrupt { vector } => self.bytes.extend_from_slice(&[0, vector]),
+            Event::Nmi => self.bytes.push(1),
+            Event::WindowRequested => self.bytes.push(2),
+            Event::WindowCancelled => self.bytes.push(3),
+            Event::Checkpoint => self.bytes.push(4),
+        }
+    }
+
+    /// Exits in the chunk so far.
+    pub fn exits(&self) -> u32 {
+        self.exits
+    }
+
+    /// Bytes of the chunk so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the chunk is empty.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes the chunk and starts the next.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.predictor.next_chunk();
+        self.exits = 0;
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    site: u32,
+    start: u32,
+    end: u32,
+    fault: bool,
+}
+
+/// A decoded chunk of the input stream.
+#[derive(Debug, Default)]
+pub struct InputChunk {
+    /// Number of its first exit.
+    pub first_exit: u64,
+    rows: Vec<Row>,
+    data: Vec<u8>,
+    /// Events, each with the number of exits of the chunk before it; ascending.
+    events: Vec<(u32, Event)>,
+}
+
+impl InputChunk {
+    /// Decodes a chunk with the dictionary of sites.
+    pub fn decode(first_exit: u64, bytes: &[u8], sites: &[Site]) -> Result<Self, Malformed> {
+        let mut chunk = Self { first_exit, ..Self::default() };
+        let mut predictor = Predictor::default();
+        predictor.next_chunk();
+        let mut cursor = Cursor::new(bytes);
+        while !cursor.is_empty() {
+            match cursor.varint()? {
+                EVENT => chunk.events.push((chunk.rows.len() as u32, decode_event(&mut cursor)?)),
+                token => {
+                    let id = match token {
+                        PREDICTED => predictor.predicted().ok_or(Malformed("an exit is predicted by nothing"))?,
+                        token => u32::try_from(token - FIRST_SITE).map_err(|_| UNKNOWN_SITE)?,
+                    };
+                    let site = sites.get(id as usize).ok_or(UNKNOWN_SITE)?;
+                    predictor.follow(id);
+                    chunk.decode_exit(&mut cursor, &mut predictor, id, site)?;
+                }
+            }
+        }
+        Ok(chunk)
+    }
+
+    fn decode_exit(&mut self, cursor: &mut Cursor<'_>, predictor: &mut Predictor, id: u32, site: &Site) -> Result<(), Malformed> {
+        let start = self.data.len() as u32;
+        let mut fault = false;
+        if site.kind.has_data() {
+            let size = usize::from(site.size);
+            if site.rep {
+                let count = usize::try_from(cursor.varint()?).map_err(|_| LONG_REP)?;
+                self.data.extend_from_slice(cursor.take(count.checked_mul(size).ok_or(LONG_REP)?)?);
+            } else {
+                let prediction = predictor.of(id);
+                prediction.value = cursor.delta(prediction.value)?;
+                let bytes = prediction.value.to_le_bytes();
+                self.data.extend_from_slice(bytes.get(..size).ok_or(Malformed("a site is wider than 8 bytes"))?);
+            }
+            if site.kind.may_fault() {
+                fault = cursor.byte()? != 0;
+            }
+        }
+        self.rows.push(Row { site: id, start, end: self.data.len() as u32, fault });
+        Ok(())
+    }
+
+    /// Number of exits.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the chunk holds no exit.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The `i`-th exit of the chunk.
+    pub fn exit(&self, i: usize) -> Option<Exit<'_>> {
+        let row = self.rows.get(i)?;
+        Some(Exit {
+            index: self.first_exit + i as u64,
+            site: row.site,
+            data: &self.data[row.start as usize..row.end as usize],
+            fault: row.fault,
+        })
+    }
+
+    /// All exits of the chunk, in order.
+    pub fn exits(&self) -> impl Iterator<Item = Exit<'_>> {
+        (0..self.rows.len()).filter_map(|i| self.exit(i))
+    }
+
+    /// All events of the chunk: (number of the exit they follow, event). Events before the very first exit of a trace
+    /// do not exist.
+    pub fn events(&self) -> impl Iterator<Item = (u64, Event)> {
+        self.events.iter().map(|&(before, event)| ((self.first_exit + u64::from(before)).saturating_sub(1), event))
+    }
+}
+
+const UNKNOWN_SITE: Malformed = Malformed("an exit names a site that the dictionary does not have");
+const LONG_REP: Malformed = Malformed("a repeated access is longer than its block");
+
+fn decode_event(cursor: &mut Cursor<'_>) -> Result<Event, Malformed> {
+    Ok(match cursor.byte()? {
+        0 => Event::Interrupt { vector: cursor.byte()? },
+        1 => Event::Nmi,
+        2 => Event::WindowRequested,
+        3 => Event::WindowCancelled,
+        4 => Event::Checkpoint,
+        _ => return Err(Malformed("an event is of a kind that this version does not know")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Gva;
+    use crate::exit::{CpuMode, ExitKind, Instruction};
+    use proptest::prelude::*;
+
+    fn site(kind: ExitKind, size: u8, rep: bool) -> Site {
+        let instruction = Instruction { address: Gva(0x1000), bytes: vec![0xec], mode: CpuMode::Long64, cpl: 0 };
+        Site { kind, address: 0x3f8, size, rep, instruction }
+    }
+
+    fn sites() -> Vec<Site> {
+        vec![
+            site(ExitKind::PortRead, 1, false),
+            site(ExitKind::PortRead, 4, false),
+            site(ExitKind::PortRead, 2, true),
+            site(ExitKind::MsrRead, 8, false),
+            site(ExitKind::Halt, 0, false),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_sequence_of_exits_and_events_survives(
+            steps in prop::collection::vec((0u32..5, any::<u64>(), 0usize..5, any::<bool>(), any::<Option<u8>>()), 0..200)
+        ) {
+            let sites = sites();
+            let mut encoder = InputEncoder::new();
+            let mut expected = Vec::new();
+            let mut events = Vec::new();
+            for (i, (id, value, count, fault, vector)) in steps.iter().enumerate() {
+                let site = &sites[*id as usize];
+                let data = if site.rep { vec![*value as u8; count * 2] }
+                    else { value.to_le_bytes()[..usize::from(site.size)].to_vec() };
+                let fault = *fault && site.kind.may_fault();
+                encoder.exit(*id, site, &data, fault);
+                expected.push((*id, data, fault));
+                if let Some(vector) = vector {
+                    encoder.event(Event::Interrupt { vector: *vector });
+                    events.push((7 + i as u64, Event::Interrupt { vector: *vector }));
+                }
+            }
+            let chunk = InputChunk::decode(7, &encoder.take(), &sites).unwrap();
+            let actual: Vec<_> = chunk.exits().map(|e| (e.site, e.data.to_vec(), e.fault)).collect();
+            prop_assert_eq!(actual, expected);
+            prop_assert_eq!(chunk.events().collect::<Vec<_>>(), events);
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
+            let _ = InputChunk::decode(0, &bytes, &sites());
+        }
+    }
+
+    #[test]
+    fn a_polling_loop_costs_two_bytes_an_exit() {
+        let sites = sites();
+        let mut encoder = InputEncoder::new();
+        for _ in 0..1000 {
+            encoder.exit(0, &sites[0], &[0x60], false);
+        }
+        assert!(encoder.len() <= 2 * 1000 + 4, "{} bytes", encoder.len());
+    }
+}

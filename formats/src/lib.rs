@@ -1,0 +1,52 @@
+//! What a Trapline trace file is.
+//!
+//! A trace holds everything that crossed the line around one vCPU and its memory: a snapshot at its head, then streams of
+//! inputs, timing, digests and console text. This crate reads and writes it; it knows neither KVM nor data frames.
+//!
+//! ```no_run
+//! use trapline_formats::Trace;
+//!
+//! let trace = Trace::open("run.trap".as_ref())?;
+//! for chunk in trace.inputs() {
+//!     for exit in chunk?.exits() {
+//!         let site = &trace.sites()[exit.site as usize];
+//!         println!("{} {} {:#x} {:x?}", exit.index, site.kind.name(), site.address, exit.data);
+//!     }
+//! }
+//! # Ok::<(), trapline_formats::TraceError>(())
+//! ```
+#![forbid(unsafe_code)]
+// A version 0 format is described here and in the modules; SPEC.md freezes version 1.
+
+mod address;
+mod console;
+pub mod digests;
+mod end;
+pub mod envelope;
+mod error;
+mod exit;
+mod header;
+mod inputs;
+pub mod memory;
+mod reader;
+mod state;
+mod timing;
+mod varint;
+mod writer;
+
+pub use address::{ExitIndex, Gpa, Gva, NamedRange, Space};
+pub use console::{ConsoleEncoder, ConsoleText, printable};
+pub use end::{End, EndReason, Unclaimed, Unclosed};
+pub use error::{Malformed, TraceError};
+pub use exit::{CpuMode, Event, Exit, ExitKind, Instruction, Site};
+pub use header::{
+    ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, Suspect,
+};
+pub use inputs::{InputChunk, InputEncoder};
+pub use reader::{BlockPlace, Damage, Trace};
+pub use state::{
+    CONTROL_NAMES, CpuState, DebugRegisters, Difference, GENERAL_NAMES, PendingEvents, RFLAGS_RF, Registers,
+    SEGMENT_NAMES, Segment, SystemRegisters,
+};
+pub use timing::{Timing, TimingEncoder};
+pub use writer::TraceWriter;

@@ -1,0 +1,4 @@
+//! Runs guests under KVM and logs every trapped-and-emulated exit with its inputs.
+#![forbid(unsafe_code)]
+
+pub mod platform;
