@@ -1,1 +1,35 @@
-//! machine
+//! One KVM virtual machine that can be run, stopped, digested and restored exactly: the one crate that talks to KVM.
+//!
+//! [`Machine::run`] is the run loop. Recording and replaying are two [`Handler`]s of it.
+
+mod code;
+mod convention;
+mod cpuid;
+mod error;
+mod exit;
+mod host;
+mod ioctl;
+pub mod kick;
+mod kvm;
+mod machine;
+mod memory;
+mod msr;
+mod probe;
+mod site;
+mod state;
+mod ticks;
+mod xsave;
+
+pub use convention::{Convention, RipAt};
+pub use cpuid::fixed_table;
+pub use error::{GaveUp, MachineError};
+pub use exit::Exit;
+pub use host::{describe as describe_host, tick_hz};
+pub use kick::Kicker;
+pub use kvm::{engine_name, open};
+pub use kvm_ioctls::Kvm;
+pub use machine::{Control, Flow, Handler, Machine, MachineConfig};
+pub use memory::{Memory, PageHashes, is_zero};
+pub use msr::ALLOWED as MSRS_ALLOWED;
+pub use probe::open_and_probe;
+pub use site::SiteTable;

@@ -1,0 +1,102 @@
+//! Code segments: what a RIP means.
+
+use crate::convention::decoder;
+use iced_x86::{Formatter, NasmFormatter};
+use kvm_bindings::kvm_sregs;
+use trapline_formats::CpuMode;
+
+/// What of CS and the control registers decides how code is fetched and decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct CodeSegment {
+    pub(crate) base: u64,
+    pub(crate) mode: CpuMode,
+    pub(crate) cpl: u8,
+}
+
+/// CR0.PE, EFER.LMA, RFLAGS is not needed: virtual-8086 code is 16-bit protected code with a base.
+const CR0_PE: u64 = 1;
+const EFER_LMA: u64 = 1 << 10;
+
+impl CodeSegment {
+    pub(crate) fn of(sregs: &kvm_sregs) -> Self {
+        let cs = &sregs.cs;
+        let mode = if sregs.cr0 & CR0_PE == 0 {
+            CpuMode::Real16
+        } else if sregs.efer & EFER_LMA != 0 && cs.l != 0 {
+            CpuMode::Long64
+        } else if cs.db != 0 {
+            CpuMode::Protected32
+        } else {
+            CpuMode::Protected16
+        };
+        // SS.DPL is the CPL (SDM vol. 3, 24.4.1); in real mode it is 0.
+        let cpl = if mode == CpuMode::Real16 { 0 } else { sregs.ss.dpl };
+        Self { base: if mode == CpuMode::Long64 { 0 } else { cs.base }, mode, cpl }
+    }
+
+    /// The linear address of an offset in this segment.
+    pub(crate) fn linear(&self, rip: u64) -> u64 {
+        let linear = self.base.wrapping_add(rip);
+        if self.mode == CpuMode::Long64 { linear } else { linear & 0xffff_ffff }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        match self.mode {
+            CpuMode::Real16 => "real mode".to_owned(),
+            mode => format!("{}-bit mode, CPL {}", mode.bits(), self.cpl),
+        }
+    }
+}
+
+/// The last code segment that was read.
+///
+/// Reading CS costs a system call. 16 and 32-bit code changes it all the time, so there it is read at every exit. In
+/// 64-bit mode its base is zero and only mode switches and changes of privilege matter; those that cannot be seen from
+/// RIP alone are caught within `REUSE` exits. What hangs on it is the *name* of a site, not the replay: every register
+/// that moves is compared at every exit, and the segments at every checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    last: Option<CodeSegment>,
+    uses: u32,
+    /// Half of the address space that the last one was read in.
+    high: bool,
+}
+
+const REUSE: u32 = 64;
+
+impl Cache {
+    #[inline]
+    pub(crate) fn get(&mut self, rip: u64) -> Option<CodeSegment> {
+        let segment = self.last?;
+        let high = rip >> 63 != 0;
+        self.uses += 1;
+        // A RIP above 4 GiB proves 64-bit mode; crossing between the halves of the address space is how kernels and
+        // their processes change privilege.
+        if segment.mode != CpuMode::Long64 || self.uses > REUSE || high != self.high {
+            self.high = high;
+            return None;
+        }
+        Some(segment)
+    }
+
+    pub(crate) fn put(&mut self, segment: CodeSegment) -> CodeSegment {
+        self.last = Some(segment);
+        self.uses = 0;
+        segment
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
+    }
+}
+
+/// Length and text of the first instruction; an empty text where the bytes are none.
+pub(crate) fn disassemble(bytes: &[u8], mode: CpuMode, address: u64) -> (usize, String) {
+    let instruction = decoder(bytes, mode, address).decode();
+    if instruction.is_invalid() {
+        return (bytes.len(), String::new());
+    }
+    let mut text = String::new();
+    NasmFormatter::new().format(&instruction, &mut text);
+    (instruction.len(), text)
+}

@@ -1,0 +1,40 @@
+//! The KVM requests that kvm-ioctls has no wrapper for.
+
+use crate::error::MachineError;
+use kvm_bindings::{KVMIO, kvm_interrupt, kvm_sregs2};
+use kvm_ioctls::VcpuFd;
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
+use vmm_sys_util::{ioctl_ior_nr, ioctl_iow_nr};
+
+ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
+ioctl_ior_nr!(KVM_GET_SREGS2, KVMIO, 0xcc, kvm_sregs2);
+ioctl_iow_nr!(KVM_SET_SREGS2, KVMIO, 0xcd, kvm_sregs2);
+
+fn check(request: &'static str, result: i32) -> Result<(), MachineError> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(MachineError::Refused { request, source: std::io::Error::last_os_error() })
+    }
+}
+
+/// Queues an external interrupt (KVM API 4.16). Only without an in-kernel interrupt controller.
+pub(crate) fn interrupt(vcpu: &VcpuFd, vector: u8) -> Result<(), MachineError> {
+    let irq = kvm_interrupt { irq: vector.into() };
+    // SAFETY: `vcpu` is a vCPU's file descriptor and KVM_INTERRUPT reads a `kvm_interrupt`, which lives through the call.
+    check("KVM_INTERRUPT", unsafe { ioctl_with_ref(vcpu, KVM_INTERRUPT(), &irq) })
+}
+
+/// System registers with the PDPTEs (KVM API 4.136).
+pub(crate) fn get_sregs2(vcpu: &VcpuFd) -> Result<kvm_sregs2, MachineError> {
+    let mut sregs = kvm_sregs2::default();
+    // SAFETY: KVM_GET_SREGS2 writes one `kvm_sregs2`, which is exclusively ours.
+    check("KVM_GET_SREGS2", unsafe { ioctl_with_mut_ref(vcpu, KVM_GET_SREGS2(), &mut sregs) })?;
+    Ok(sregs)
+}
+
+/// Sets system registers with the PDPTEs (KVM API 4.137).
+pub(crate) fn set_sregs2(vcpu: &VcpuFd, sregs: &kvm_sregs2) -> Result<(), MachineError> {
+    // SAFETY: KVM_SET_SREGS2 reads one `kvm_sregs2`, which lives through the call.
+    check("KVM_SET_SREGS2", unsafe { ioctl_with_ref(vcpu, KVM_SET_SREGS2(), sregs) })
+}

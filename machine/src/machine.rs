@@ -1,0 +1,485 @@
+//! One virtual machine: a vCPU, its memory, and the run loop that recording and replaying share.
+
+use crate::code::CodeSegment;
+use crate::convention::Convention;
+use crate::error::{GaveUp, MachineError, refused};
+use crate::exit::{Exit, RunPage};
+use crate::kick::{self, Armed};
+use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE, CAP_SREGS2};
+use crate::memory::Memory;
+use crate::state::{self, StateLayout};
+use crate::ticks::ticks;
+use crate::{code, cpuid, ioctl, msr};
+use kvm_bindings::{
+    KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO,
+    KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SET_TPR, KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR,
+    KVM_EXIT_X86_WRMSR, kvm_enable_cap,
+};
+use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
+use trapline_formats::{
+    CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, Timing,
+};
+
+/// What to build a machine from: the parts of a trace header that make the guest see what it saw.
+#[derive(Debug, Clone)]
+pub struct MachineConfig {
+    /// Memory.
+    pub memory: Vec<MemoryRegion>,
+    /// The CPUID table.
+    pub cpuid: Vec<CpuidEntry>,
+    /// MSRs that KVM answers itself.
+    pub msrs_allowed: Vec<MsrRange>,
+    /// `OUT imm8, AL` to this port stands for a rewritten RDTSC.
+    pub clock_port: Option<u8>,
+}
+
+/// What a handler wants after an exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// On to the next exit.
+    Continue,
+    /// Complete the instruction of this exit, then call [`Handler::settled`]: events and checkpoints go there, and runs
+    /// end there.
+    Settle,
+}
+
+/// What a handler wants after a kick, or once settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// On.
+    Continue,
+    /// Leave the run loop.
+    Stop,
+}
+
+/// Recording and replaying: the two handlers of the one run loop.
+pub trait Handler {
+    /// What the handler fails with.
+    type Error: From<MachineError>;
+
+    /// An exit that the guest caused. For reads the handler fills in [`Exit::data_mut`].
+    fn exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<Flow, Self::Error>;
+
+    /// The instruction of the last exit is complete: a position. Not called when completing it led to the next exit.
+    fn settled(&mut self, machine: &mut Machine) -> Result<Control, Self::Error>;
+
+    /// Somebody kicked the vCPU thread; the guest may be anywhere.
+    fn kicked(&mut self, machine: &mut Machine) -> Result<Control, Self::Error>;
+}
+
+/// A virtual machine with one vCPU. Fields drop in order: the vCPU before the VM before the memory it uses.
+#[derive(Debug)]
+pub struct Machine {
+    armed: Option<Armed>,
+    run: RunPage,
+    vcpu: VcpuFd,
+    vm: VmFd,
+    memory: Memory,
+    layout: StateLayout,
+    convention: Convention,
+    clock_port: Option<u8>,
+    sync_registers: bool,
+    sync_system: bool,
+    code: code::Cache,
+    exit: Exit,
+    /// Whether `exit` was reached while settling and is still to be handled.
+    exit_waits: bool,
+    clock: Stopwatch,
+}
+
+/// Splits time into inside and outside of KVM_RUN.
+#[derive(Debug, Default)]
+struct Stopwatch {
+    is_on: bool,
+    last_return: u64,
+    spent: Timing,
+}
+
+impl Machine {
+    /// Builds a machine whose vCPU is in its reset state.
+    pub fn new(kvm: &Kvm, config: &MachineConfig) -> Result<Self, MachineError> {
+        let memory = Memory::new(&config.memory)?;
+        if config.memory.iter().any(|r| r.readonly) {
+            kvm::require(kvm, Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM", "keeps firmware in ROM")?;
+        }
+        let vm = kvm::create_vm(kvm)?;
+        memory.register(&vm)?;
+        if kvm::has(kvm, CAP_EXIT_ON_EMULATION_FAILURE) {
+            let cap = kvm_enable_cap {
+                cap: CAP_EXIT_ON_EMULATION_FAILURE as u32,
+                args: [1, 0, 0, 0],
+                ..Default::default()
+            };
+            vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE)"))?;
+        }
+        msr::filter(&vm, &config.msrs_allowed)?;
+        let mut vcpu = vm.create_vcpu(0).map_err(refused("KVM_CREATE_VCPU"))?;
+        cpuid::set(&vcpu, &config.cpuid)?;
+        let layout = StateLayout::of(
+            &vcpu,
+            kvm::has(kvm, CAP_SREGS2),
+            kvm.check_extension(Cap::Xcrs),
+            &config.cpuid,
+            &config.msrs_allowed,
+        );
+        // KVM_CAP_SYNC_REGS returns the set of registers that can be shared at exits (KVM API 6, x86 kvm_valid_regs).
+        let shareable = kvm.check_extension_int(Cap::SyncRegs) as u64;
+        let sync_registers = shareable & SyncReg::Register as u64 != 0;
+        let sync_system = shareable & SyncReg::SystemRegister as u64 != 0;
+        if sync_registers {
+            vcpu.set_sync_valid_reg(SyncReg::Register);
+        }
+        let run = RunPage::new(vcpu.get_kvm_run());
+        Ok(Self {
+            armed: None,
+            run,
+            vcpu,
+            vm,
+            memory,
+            layout,
+            convention: Convention::default(),
+            clock_port: config.clock_port,
+            sync_registers,
+            sync_system,
+            code: code::Cache::default(),
+            exit: Exit::default(),
+            exit_waits: false,
+            clock: Stopwatch::default(),
+        })
+    }
+
+    /// Sets where RIP stands at each kind of exit, as [`Convention::probe`] found it.
+    pub fn set_convention(&mut self, convention: Convention) {
+        self.convention = convention;
+    }
+
+    /// Where RIP stands at each kind of exit.
+    pub fn convention(&self) -> &Convention {
+        &self.convention
+    }
+
+    /// Measures the time of exits from now on, see [`Machine::take_timing`].
+    pub fn start_timing(&mut self) {
+        self.clock = Stopwatch { is_on: true, last_return: ticks(), spent: Timing::default() };
+    }
+
+    /// The time since the last call: inside KVM_RUN, and outside of it up to the last entry.
+    #[inline]
+    pub fn take_timing(&mut self) -> Timing {
+        std::mem::take(&mut self.clock.spent)
+    }
+
+    /// Guest memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The port that stands for a rewritten RDTSC.
+    pub fn clock_port(&self) -> Option<u8> {
+        self.clock_port
+    }
+
+    /// Runs the guest until the handler stops it. Kicks of the calling thread reach it.
+    pub fn run<H: Handler>(&mut self, handler: &mut H) -> Result<(), H::Error> {
+        self.armed = Some(kick::arm(self.run.immediate_exit()));
+        let result = self.run_armed(handler);
+        self.armed = None;
+        result
+    }
+
+    fn run_armed<H: Handler>(&mut self, handler: &mut H) -> Result<(), H::Error> {
+        loop {
+            if !self.next_exit()? {
+                kick::take();
+                self.run.get_mut().immediate_exit = 0;
+                if handler.kicked(self)? == Control::Stop {
+                    return Ok(());
+                }
+                continue;
+            }
+            let mut exit = std::mem::take(&mut self.exit);
+            let flow = handler.exit(self, &mut exit)?;
+            self.answer(&exit)?;
+            self.exit = exit;
+            if flow == Flow::Settle && self.settle()? && handler.settled(self)? == Control::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gets the next exit into `self.exit`. False: a kick came instead.
+    #[inline]
+    fn next_exit(&mut self) -> Result<bool, MachineError> {
+        if std::mem::take(&mut self.exit_waits) {
+            return Ok(true);
+        }
+        self.enter()
+    }
+
+    /// One KVM_RUN. True: an exit that the guest caused is in `self.exit`. False: KVM_RUN was interrupted.
+    #[inline]
+    fn enter(&mut self) -> Result<bool, MachineError> {
+        if self.clock.is_on {
+            let entry = ticks();
+            self.clock.spent.vmm += entry.wrapping_sub(self.clock.last_return);
+            let result = self.vcpu.run().map(|_| ());
+            let back = ticks();
+            self.clock.spent.guest += back.wrapping_sub(entry);
+            self.clock.last_return = back;
+            self.take_exit(result)
+        } else {
+            let result = self.vcpu.run().map(|_| ());
+            self.take_exit(result)
+        }
+    }
+
+    #[inline]
+    fn take_exit(&mut self, result: Result<(), kvm_ioctls::Error>) -> Result<bool, MachineError> {
+        match result {
+            Ok(()) => {}
+            Err(e) if e.errno() == libc::EINTR || e.errno() == libc::EAGAIN => {
+                return Ok(false);
+            }
+            Err(e) => {
+                let gave_up =
+                    self.gave_up(format!("KVM_RUN failed: {}", std::io::Error::from_raw_os_error(e.errno())));
+                return Err(MachineError::GaveUp(Box::new(gave_up)));
+            }
+        }
+        self.run.get_mut().kvm_dirty_regs = 0;
+        match self.run.get().exit_reason {
+            KVM_EXIT_IO => {
+                let (port, size, is_write, data) = self.run.io();
+                let kind = if is_write { ExitKind::PortWrite } else { ExitKind::PortRead };
+                self.exit.set(kind, port.into(), size, data);
+            }
+            KVM_EXIT_MMIO => {
+                let (gpa, is_write, data) = self.run.mmio();
+                let kind = if is_write { ExitKind::MmioWrite } else { ExitKind::MmioRead };
+                self.exit.set(kind, gpa, data.len() as u8, data);
+            }
+            KVM_EXIT_X86_RDMSR => {
+                let (index, _) = self.run.msr();
+                self.exit.set(ExitKind::MsrRead, index.into(), 8, &[0; 8]);
+            }
+            KVM_EXIT_X86_WRMSR => {
+                let (index, value) = self.run.msr();
+                self.exit.set(ExitKind::MsrWrite, index.into(), 8, &value.to_le_bytes());
+            }
+            KVM_EXIT_HLT => self.exit.set(ExitKind::Halt, 0, 0, &[]),
+            KVM_EXIT_IRQ_WINDOW_OPEN => self.exit.set(ExitKind::InterruptWindow, 0, 0, &[]),
+            KVM_EXIT_SET_TPR => {
+                let cr8 = self.run.get().cr8 as u8;
+                self.exit.set(ExitKind::SetTpr, 0, 1, &[cr8]);
+            }
+            KVM_EXIT_SHUTDOWN => self.exit.set(ExitKind::Shutdown, 0, 0, &[]),
+            KVM_EXIT_INTR => return Ok(false),
+            reason => return Err(MachineError::GaveUp(Box::new(self.unhandled(reason)))),
+        }
+        self.exit.rip = self.rip()?;
+        Ok(true)
+    }
+
+    /// Puts the handler's answer back where KVM looks for it.
+    #[inline]
+    fn answer(&mut self, exit: &Exit) -> Result<(), MachineError> {
+        match exit.kind() {
+            ExitKind::PortRead => self.run.io().3.copy_from_slice(exit.data()),
+            ExitKind::MmioRead => self.run.mmio().2.copy_from_slice(exit.data()),
+            ExitKind::MsrRead | ExitKind::MsrWrite => self.run.answer_msr(exit.value(), exit.fault),
+            ExitKind::ClockRead => {
+                let mut registers = self.registers()?;
+                // RDTSC: EDX:EAX, upper halves cleared (SDM vol. 2, RDTSC).
+                registers.general[0] = exit.value() & 0xffff_ffff;
+                registers.general[2] = exit.value() >> 32;
+                self.set_registers(&registers)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Completes the instruction of the last exit, without entering the guest. False: that led to the next exit (the next
+    /// fragment of an access, the next batch of a REP), which is now waiting to be handled.
+    fn settle(&mut self) -> Result<bool, MachineError> {
+        if self.exit.kind() == ExitKind::Shutdown {
+            // A processor that shut down has nothing to complete, and KVM on AMD must not be entered again.
+            return Ok(true);
+        }
+        self.run.get_mut().immediate_exit = 1;
+        let led_on = self.enter()?;
+        // A kick that came meanwhile wanted the flag set.
+        self.run.get_mut().immediate_exit = kick::is_pending().into();
+        self.exit_waits = led_on;
+        Ok(!led_on)
+    }
+
+    #[inline]
+    fn rip(&mut self) -> Result<u64, MachineError> {
+        if self.sync_registers {
+            return Ok(self.run.sync_regs().regs.rip);
+        }
+        Ok(self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?.rip)
+    }
+
+    /// The general registers as they are now.
+    #[inline]
+    pub fn registers(&mut self) -> Result<Registers, MachineError> {
+        if self.sync_registers {
+            return Ok(state::from_regs(&self.run.sync_regs().regs));
+        }
+        Ok(state::from_regs(&self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?))
+    }
+
+    /// Sets the general registers.
+    pub fn set_registers(&mut self, registers: &Registers) -> Result<(), MachineError> {
+        let raw = state::to_regs(registers);
+        if self.sync_registers {
+            self.run.sync_regs().regs = raw;
+            self.run.get_mut().kvm_dirty_regs |= SyncReg::Register as u64;
+            return Ok(());
+        }
+        self.vcpu.set_regs(&raw).map_err(refused("KVM_SET_REGS"))
+    }
+
+    /// The code segment at the exit with this RIP. Reading it costs a system call, so in 64-bit code, where it hardly ever
+    /// changes, it is not read every time: see [`code::Cache`].
+    #[inline]
+    pub(crate) fn code_segment(&mut self, rip: u64) -> Result<CodeSegment, MachineError> {
+        match self.code.get(rip) {
+            Some(segment) => Ok(segment),
+            None => self.read_code_segment(),
+        }
+    }
+
+    /// The code segment as it is now. Outside of 64-bit mode, KVM is asked to share the system registers at every exit,
+    /// which costs less than asking for them.
+    pub(crate) fn read_code_segment(&mut self) -> Result<CodeSegment, MachineError> {
+        let shared = self.sync_system && self.run.get().kvm_valid_regs & SyncReg::SystemRegister as u64 != 0;
+        let segment = if shared {
+            CodeSegment::of(&self.run.sync_regs().sregs)
+        } else {
+            CodeSegment::of(&self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?)
+        };
+        if self.sync_system && segment.mode != CpuMode::Long64 {
+            self.vcpu.set_sync_valid_reg(SyncReg::SystemRegister);
+        } else if shared {
+            self.vcpu.clear_sync_valid_reg(SyncReg::SystemRegister);
+        }
+        Ok(self.code.put(segment))
+    }
+
+    /// Whether the guest can take an external interrupt right now. Valid once settled.
+    pub fn can_take_interrupt(&self) -> bool {
+        self.run.get().ready_for_interrupt_injection != 0 && self.run.get().if_flag != 0
+    }
+
+    /// Whether the guest has interrupts enabled (RFLAGS.IF), whatever may shadow them for an instruction.
+    pub fn interrupts_enabled(&self) -> bool {
+        self.run.get().if_flag != 0
+    }
+
+    /// Queues an external interrupt.
+    pub fn inject_interrupt(&mut self, vector: u8) -> Result<(), MachineError> {
+        ioctl::interrupt(&self.vcpu, vector)
+    }
+
+    /// Queues a non-maskable interrupt.
+    pub fn inject_nmi(&mut self) -> Result<(), MachineError> {
+        self.vcpu.nmi().map_err(refused("KVM_NMI"))
+    }
+
+    /// Asks KVM to exit as soon as the guest can take an interrupt, or no longer to.
+    pub fn request_interrupt_window(&mut self, wanted: bool) {
+        self.run.get_mut().request_interrupt_window = wanted.into();
+    }
+
+    /// The complete CPU state. Valid before the first exit and once settled.
+    pub fn save(&self) -> Result<CpuState, MachineError> {
+        state::save(&self.vcpu, &self.layout)
+    }
+
+    /// Restores a complete CPU state.
+    pub fn restore(&mut self, state: &CpuState) -> Result<(), MachineError> {
+        self.code.forget();
+        self.exit_waits = false;
+        state::restore(&mut self.vcpu, &self.layout, state)
+    }
+
+    /// Sets the guest's hardware TSC. Only a canary: nothing that Trapline lets a guest read may depend on it.
+    pub fn set_hardware_tsc(&mut self, value: u64) -> Result<(), MachineError> {
+        const IA32_TSC: u32 = 0x10;
+        msr::set(&self.vcpu, &[(IA32_TSC, value)])
+    }
+
+    /// Translates a linear address as the guest's page tables stand now.
+    pub fn translate(&self, address: Gva) -> Option<Gpa> {
+        let translation = self.vcpu.translate_gva(address.0).ok()?;
+        (translation.valid != 0).then_some(Gpa(translation.physical_address))
+    }
+
+    /// The base of a segment, by its number in instructions: ES, CS, SS, DS, FS, GS.
+    pub(crate) fn segment_base(&self, segment: usize) -> u64 {
+        let Ok(s) = self.vcpu.get_sregs() else { return 0 };
+        [&s.es, &s.cs, &s.ss, &s.ds, &s.fs, &s.gs].get(segment).map_or(0, |s| s.base)
+    }
+
+    /// Reads bytes at a linear address, as many as are mapped.
+    pub fn read_linear(&self, address: Gva, bytes: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = address.0.wrapping_add(done as u64);
+            let in_page = (4096 - (at & 0xfff) as usize).min(bytes.len() - done);
+            let Some(gpa) = self.translate(Gva(at)) else { break };
+            if self.memory.read(gpa, &mut bytes[done..done + in_page]).is_err() {
+                break;
+            }
+            done += in_page;
+        }
+        done
+    }
+
+    fn unhandled(&mut self, reason: u32) -> GaveUp {
+        let why = match reason {
+            KVM_EXIT_INTERNAL_ERROR => match self.run.internal_error() {
+                // KVM API 5, KVM_EXIT_INTERNAL_ERROR: suberror 1 is emulation.
+                (1, _) => "KVM cannot emulate the instruction".to_owned(),
+                (2, _) => "an exception during the delivery of another could not be delivered".to_owned(),
+                (suberror, data) => format!("KVM reports internal error {suberror} {data:x?}"),
+            },
+            KVM_EXIT_FAIL_ENTRY => {
+                format!(
+                    "the processor refused to enter the guest, hardware reason {:#x}",
+                    self.run.entry_failure()
+                )
+            }
+            reason => format!("KVM stopped with exit reason {reason}, which Trapline does not know"),
+        };
+        self.gave_up(why)
+    }
+
+    fn gave_up(&mut self, reason: String) -> GaveUp {
+        let mut gave_up = GaveUp {
+            reason,
+            address: 0,
+            mode: "an unknown mode".into(),
+            bytes: Vec::new(),
+            disassembly: String::new(),
+        };
+        let Ok(regs) = self.vcpu.get_regs() else { return gave_up };
+        let Ok(segment) = self.read_code_segment() else { return gave_up };
+        gave_up.address = segment.linear(regs.rip);
+        gave_up.mode = segment.describe();
+        let mut bytes = [0; 15];
+        let length = self.read_linear(Gva(gave_up.address), &mut bytes);
+        let (instruction, text) = code::disassemble(&bytes[..length], segment.mode, gave_up.address);
+        gave_up.bytes = bytes[..instruction.min(length)].to_vec();
+        gave_up.disassembly = text;
+        gave_up
+    }
+
+    /// The VM, for probes.
+    pub fn vm(&self) -> &VmFd {
+        &self.vm
+    }
+}

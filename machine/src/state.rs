@@ -1,0 +1,329 @@
+//! Saving and restoring the complete state of a vCPU.
+
+use crate::cpuid;
+use crate::error::{MachineError, refused};
+use crate::ioctl;
+use crate::msr;
+use crate::xsave;
+use kvm_bindings::{
+    KVM_SREGS2_FLAGS_PDPTRS_VALID, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_PAYLOAD,
+    KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SIPI_VECTOR, KVM_VCPUEVENT_VALID_SMM, kvm_debugregs,
+    kvm_dtable, kvm_mp_state, kvm_regs, kvm_segment, kvm_sregs, kvm_sregs2, kvm_vcpu_events, kvm_xcr,
+    kvm_xcrs,
+};
+use kvm_ioctls::VcpuFd;
+use trapline_formats::{
+    CpuState, CpuidEntry, DebugRegisters, PendingEvents, Registers, Segment, SystemRegisters,
+};
+
+/// What this vCPU has besides the registers that every x86 has; found once, when it is made.
+#[derive(Debug, Clone)]
+pub(crate) struct StateLayout {
+    /// KVM_GET_SREGS2 works.
+    pub(crate) sregs2: bool,
+    /// XCRs can be read.
+    pub(crate) xcrs: bool,
+    /// MSRs that belong to the state.
+    pub(crate) msrs: Vec<u32>,
+    /// XSAVE components: (number, offset, bytes).
+    pub(crate) components: Vec<(u32, usize, usize)>,
+}
+
+impl StateLayout {
+    pub(crate) fn of(
+        vcpu: &VcpuFd,
+        sregs2: bool,
+        xcrs: bool,
+        table: &[CpuidEntry],
+        msrs: &[trapline_formats::MsrRange],
+    ) -> Self {
+        Self {
+            sregs2,
+            xcrs: xcrs && vcpu.get_xcrs().is_ok_and(|x| x.nr_xcrs > 0),
+            msrs: msr::of_state(vcpu, msrs),
+            components: cpuid::xsave_components(table),
+        }
+    }
+}
+
+/// Saves the complete state. The vCPU must have no unfinished I/O.
+pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, MachineError> {
+    let xsave = vcpu.get_xsave().map_err(refused("KVM_GET_XSAVE"))?;
+    let debug = vcpu.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?;
+    let mut msrs = msr::get(vcpu, &layout.msrs)?;
+    msrs.sort_unstable();
+    Ok(CpuState {
+        registers: from_regs(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?),
+        system: system(vcpu, layout)?,
+        msrs,
+        xsave: xsave::canonical(&xsave.region, &layout.components),
+        xcr0: if layout.xcrs { xcr0(&vcpu.get_xcrs().map_err(refused("KVM_GET_XCRS"))?) } else { 1 },
+        events: from_events(&vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?),
+        debug: DebugRegisters { addresses: debug.db, dr6: debug.dr6, dr7: debug.dr7 },
+        mp_state: vcpu.get_mp_state().map_err(refused("KVM_GET_MP_STATE"))?.mp_state,
+    })
+}
+
+/// Restores a complete state. The order matters: CPUID (set before) decides which CR4 and MSR bits exist; SET_REGS drops
+/// pending exceptions, so events come last.
+pub(crate) fn restore(vcpu: &mut VcpuFd, layout: &StateLayout, state: &CpuState) -> Result<(), MachineError> {
+    set_system(vcpu, layout, &state.system)?;
+    msr::set(vcpu, &state.msrs)?;
+    vcpu.set_regs(&to_regs(&state.registers)).map_err(refused("KVM_SET_REGS"))?;
+    if layout.xcrs {
+        let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
+        xcrs.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value: state.xcr0 };
+        vcpu.set_xcrs(&xcrs).map_err(refused("KVM_SET_XCRS"))?;
+    }
+    let xsave = kvm_bindings::kvm_xsave { region: xsave::to_words(&state.xsave)?, ..Default::default() };
+    // SAFETY: KVM_SET_XSAVE reads 4096 bytes, the size of `kvm_xsave`; more only where AMX was permitted to this process,
+    // which nothing here asks for.
+    unsafe { vcpu.set_xsave(&xsave) }.map_err(refused("KVM_SET_XSAVE"))?;
+    let debug = kvm_debugregs {
+        db: state.debug.addresses,
+        dr6: state.debug.dr6,
+        dr7: state.debug.dr7,
+        ..Default::default()
+    };
+    vcpu.set_debug_regs(&debug).map_err(refused("KVM_SET_DEBUGREGS"))?;
+    vcpu.set_mp_state(kvm_mp_state { mp_state: state.mp_state }).map_err(refused("KVM_SET_MP_STATE"))?;
+    vcpu.set_vcpu_events(&to_events(&state.events)).map_err(refused("KVM_SET_VCPU_EVENTS"))?;
+    vcpu.get_kvm_run().cr8 = state.system.control[4];
+    Ok(())
+}
+
+/// System registers as they are now.
+pub(crate) fn system(vcpu: &VcpuFd, layout: &StateLayout) -> Result<SystemRegisters, MachineError> {
+    if layout.sregs2 {
+        let s = ioctl::get_sregs2(vcpu)?;
+        let plain = kvm_sregs {
+            cs: s.cs,
+            ds: s.ds,
+            es: s.es,
+            fs: s.fs,
+            gs: s.gs,
+            ss: s.ss,
+            tr: s.tr,
+            ldt: s.ldt,
+            gdt: s.gdt,
+            idt: s.idt,
+            cr0: s.cr0,
+            cr2: s.cr2,
+            cr3: s.cr3,
+            cr4: s.cr4,
+            cr8: s.cr8,
+            efer: s.efer,
+            apic_base: s.apic_base,
+            ..Default::default()
+        };
+        let pdptrs = (s.flags & u64::from(KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0).then_some(s.pdptrs);
+        return Ok(SystemRegisters { pdptrs, ..from_sregs(&plain) });
+    }
+    Ok(from_sregs(&vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?))
+}
+
+/// Sets system registers.
+pub(crate) fn set_system(
+    vcpu: &VcpuFd,
+    layout: &StateLayout,
+    system: &SystemRegisters,
+) -> Result<(), MachineError> {
+    let plain = to_sregs(system);
+    match system.pdptrs {
+        Some(pdptrs) if layout.sregs2 => ioctl::set_sregs2(
+            vcpu,
+            &kvm_sregs2 {
+                cs: plain.cs,
+                ds: plain.ds,
+                es: plain.es,
+                fs: plain.fs,
+                gs: plain.gs,
+                ss: plain.ss,
+                tr: plain.tr,
+                ldt: plain.ldt,
+                gdt: plain.gdt,
+                idt: plain.idt,
+                cr0: plain.cr0,
+                cr2: plain.cr2,
+                cr3: plain.cr3,
+                cr4: plain.cr4,
+                cr8: plain.cr8,
+                efer: plain.efer,
+                apic_base: plain.apic_base,
+                flags: KVM_SREGS2_FLAGS_PDPTRS_VALID.into(),
+                pdptrs,
+            },
+        ),
+        Some(_) => {
+            Err(MachineError::Restore("it holds PDPTE registers, and this KVM lacks KVM_CAP_SREGS2".into()))
+        }
+        None => vcpu.set_sregs(&plain).map_err(refused("KVM_SET_SREGS")),
+    }
+}
+
+pub(crate) fn from_regs(r: &kvm_regs) -> Registers {
+    Registers {
+        general: [
+            r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
+            r.r14, r.r15,
+        ],
+        rip: r.rip,
+        rflags: r.rflags,
+    }
+}
+
+pub(crate) fn to_regs(r: &Registers) -> kvm_regs {
+    let g = &r.general;
+    kvm_regs {
+        rax: g[0],
+        rcx: g[1],
+        rdx: g[2],
+        rbx: g[3],
+        rsp: g[4],
+        rbp: g[5],
+        rsi: g[6],
+        rdi: g[7],
+        r8: g[8],
+        r9: g[9],
+        r10: g[10],
+        r11: g[11],
+        r12: g[12],
+        r13: g[13],
+        r14: g[14],
+        r15: g[15],
+        rip: r.rip,
+        rflags: r.rflags,
+    }
+}
+
+fn from_segment(s: &kvm_segment) -> Segment {
+    let bits =
+        [(s.s, 4), (s.dpl, 5), (s.present, 7), (s.avl, 8), (s.l, 9), (s.db, 10), (s.g, 11), (s.unusable, 12)];
+    let rights = bits.iter().fold(u16::from(s.type_), |all, (value, shift)| all | u16::from(*value) << shift);
+    Segment { base: s.base, limit: s.limit, selector: s.selector, rights }
+}
+
+fn to_segment(s: &Segment) -> kvm_segment {
+    let field = |shift: u32, bits: u32| (s.rights >> shift & ((1 << bits) - 1)) as u8;
+    kvm_segment {
+        base: s.base,
+        limit: s.limit,
+        selector: s.selector,
+        type_: field(0, 4),
+        s: field(4, 1),
+        dpl: field(5, 2),
+        present: field(7, 1),
+        avl: field(8, 1),
+        l: field(9, 1),
+        db: field(10, 1),
+        g: field(11, 1),
+        unusable: field(12, 1),
+        padding: 0,
+    }
+}
+
+fn from_sregs(s: &kvm_sregs) -> SystemRegisters {
+    SystemRegisters {
+        segments: [&s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &s.tr, &s.ldt].map(from_segment),
+        gdt: (s.gdt.base, s.gdt.limit),
+        idt: (s.idt.base, s.idt.limit),
+        control: [s.cr0, s.cr2, s.cr3, s.cr4, s.cr8],
+        efer: s.efer,
+        apic_base: s.apic_base,
+        pdptrs: None,
+    }
+}
+
+fn to_sregs(s: &SystemRegisters) -> kvm_sregs {
+    let [cs, ds, es, fs, gs, ss, tr, ldt] = s.segments.each_ref().map(to_segment);
+    let [cr0, cr2, cr3, cr4, cr8] = s.control;
+    let table = |(base, limit)| kvm_dtable { base, limit, ..Default::default() };
+    kvm_sregs {
+        cs,
+        ds,
+        es,
+        fs,
+        gs,
+        ss,
+        tr,
+        ldt,
+        gdt: table(s.gdt),
+        idt: table(s.idt),
+        cr0,
+        cr2,
+        cr3,
+        cr4,
+        cr8,
+        efer: s.efer,
+        apic_base: s.apic_base,
+        ..Default::default()
+    }
+}
+
+fn xcr0(xcrs: &kvm_xcrs) -> u64 {
+    xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).find(|x| x.xcr == 0).map_or(1, |x| x.value)
+}
+
+fn from_events(e: &kvm_vcpu_events) -> PendingEvents {
+    let x = &e.exception;
+    PendingEvents {
+        exception: (
+            x.pending != 0,
+            x.injected != 0,
+            // Number and error code mean something only while an exception is in flight; KVM leaves old ones standing.
+            if x.pending | x.injected != 0 { x.nr } else { 0 },
+            (x.pending | x.injected != 0 && x.has_error_code != 0).then_some(x.error_code),
+            (e.exception_has_payload != 0).then_some(e.exception_payload),
+        ),
+        interrupt: match e.interrupt.injected {
+            0 => (false, 0, false),
+            _ => (true, e.interrupt.nr, e.interrupt.soft != 0),
+        },
+        shadow: e.interrupt.shadow,
+        nmi: (e.nmi.injected != 0, e.nmi.pending != 0, e.nmi.masked != 0),
+        smm: (e.smi.smm != 0, e.smi.pending != 0, e.smi.smm_inside_nmi != 0, e.smi.latched_init != 0),
+        sipi_vector: e.sipi_vector,
+        triple_fault: e.triple_fault.pending != 0,
+    }
+}
+
+fn to_events(e: &PendingEvents) -> kvm_vcpu_events {
+    let (pending, injected, nr, error_code, payload) = e.exception;
+    let mut raw = kvm_vcpu_events {
+        sipi_vector: e.sipi_vector,
+        flags: KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW,
+        ..Default::default()
+    };
+    if e.sipi_vector != 0 {
+        raw.flags |= KVM_VCPUEVENT_VALID_SIPI_VECTOR;
+    }
+    if e.smm != (false, false, false, false) {
+        raw.flags |= KVM_VCPUEVENT_VALID_SMM;
+    }
+    if payload.is_some() {
+        raw.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+    }
+    raw.exception.pending = pending.into();
+    // Without KVM_CAP_EXCEPTION_PAYLOAD, `injected` stands for "in flight", pending ones included (KVM API 4.31).
+    raw.exception.injected = (injected || pending).into();
+    raw.exception.nr = nr;
+    raw.exception.has_error_code = error_code.is_some().into();
+    raw.exception.error_code = error_code.unwrap_or(0);
+    raw.exception_has_payload = payload.is_some().into();
+    raw.exception_payload = payload.unwrap_or(0);
+    let (injected, nr, soft) = e.interrupt;
+    raw.interrupt.injected = injected.into();
+    raw.interrupt.nr = nr;
+    raw.interrupt.soft = soft.into();
+    raw.interrupt.shadow = e.shadow;
+    let (injected, pending, masked) = e.nmi;
+    raw.nmi.injected = injected.into();
+    raw.nmi.pending = pending.into();
+    raw.nmi.masked = masked.into();
+    let (smm, pending, inside_nmi, latched_init) = e.smm;
+    raw.smi.smm = smm.into();
+    raw.smi.pending = pending.into();
+    raw.smi.smm_inside_nmi = inside_nmi.into();
+    raw.smi.latched_init = latched_init.into();
+    raw
+}
