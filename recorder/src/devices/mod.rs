@@ -4,6 +4,23 @@
 //! more than a bounded amount of work per access. A device keeps its own interrupt output; [`crate::pc::Pc`] carries
 //! it to the interrupt controller.
 
+pub mod calendar;
+pub mod cmos;
+pub mod counter;
 pub mod debugcon;
+pub mod dma;
 pub mod exit;
+pub mod frequency;
+pub mod fw_cfg;
+pub mod i8042;
+pub mod i8259;
+pub mod keyboard;
+pub mod msrs;
+pub mod pci;
+pub mod pic;
+pub mod pit;
+pub mod pm_timer;
+pub mod port_map;
+pub mod rtc;
+mod rtc_codec;
 pub mod serial;

@@ -75,6 +75,8 @@ pub struct SerialPort {
     transmit_empty: bool,
     /// Delta bits of the modem status register.
     modem_delta: u8,
+    /// The interrupt line was low for a moment during the last write.
+    fell: bool,
 }
 
 impl Default for SerialPort {
@@ -90,6 +92,7 @@ impl Default for SerialPort {
             overrun: false,
             transmit_empty: false,
             modem_delta: 0,
+            fell: false,
         }
     }
 }
@@ -146,6 +149,11 @@ impl SerialPort {
         self.modem_control & (MCR_OUT2 | MCR_LOOP) == MCR_OUT2 && self.cause() != IIR_NONE
     }
 
+    /// Whether the line was low in between since this was asked last: an edge that the level alone does not show.
+    pub fn take_fall(&mut self) -> bool {
+        std::mem::take(&mut self.fell)
+    }
+
     /// Bytes arrive on the line; returns how many the receiver took.
     pub fn receive(&mut self, bytes: &[u8]) -> usize {
         if self.modem_control & MCR_LOOP != 0 {
@@ -173,6 +181,10 @@ impl SerialPort {
         } else {
             self.forward(register::DATA, value);
         }
+        // The byte takes the interrupt away, and its departure, at once, brings it back: that is a new edge.
+        let was_high = self.interrupt();
+        self.transmit_empty = false;
+        self.fell |= was_high && !self.interrupt();
         self.transmit_empty = true;
     }
 

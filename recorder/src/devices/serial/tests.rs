@@ -141,3 +141,12 @@ fn ring_counts_by_its_trailing_edge_and_reading_the_status_clears_the_deltas() {
     assert_eq!(com.read(register::MODEM_STATUS) & 0x0F, 0x04);
     assert_eq!(com.read(register::MODEM_STATUS) & 0x0F, 0);
 }
+
+#[test]
+fn each_byte_sent_without_reading_the_cause_is_a_new_edge() {
+    let mut com = port();
+    com.write(register::INTERRUPT_ENABLE, IER_TRANSMIT_EMPTY);
+    assert!(!com.take_fall());
+    com.write(register::DATA, b'x');
+    assert!(com.take_fall() && com.interrupt());
+}

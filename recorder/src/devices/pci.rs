@@ -1,0 +1,152 @@
+//! PCI configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2) at ports 0xCF8 and 0xCFC, with one
+//! function: the host bridge of an Intel 440FX (82441FX data sheet, order 290549, 3.2), and the reset control register
+//! 0xCF9 between them (82371AB PIIX4 data sheet, 4.2.6.3).
+//!
+//! The programmable attribute map (PAM) is stored; memory from 0xC0000 to 0xFFFFF is RAM whatever it says.
+
+/// Enables configuration cycles.
+const ADDRESS_ENABLE: u32 = 1 << 31;
+/// Bits that name bus, device and function.
+const ADDRESS_FUNCTION: u32 = 0x00FF_FF00;
+const ADDRESS_WRITABLE: u32 = 0x80FF_FFFC;
+/// Configuration registers of the 82441FX (3.2).
+const COMMAND: usize = 0x04;
+const PAM_AND_DRAM: std::ops::Range<usize> = 0x59..0x68;
+const SMRAM: usize = 0x72;
+/// Reset control: the processor is reset when RCPU rises.
+const RESET_CPU: u8 = 1 << 2;
+const RESET_SYSTEM: u8 = 1 << 1;
+
+/// The bus as configuration software sees it.
+#[derive(Debug)]
+pub struct Pci {
+    address: u32,
+    host_bridge: [u8; 256],
+    reset_control: u8,
+    reset: bool,
+}
+
+impl Default for Pci {
+    fn default() -> Self {
+        let mut config = [0; 256];
+        // Vendor 8086, device 1237; command: memory and bus master; status: medium DEVSEL; revision 2; class 06 00 00.
+        config[..0x0C]
+            .copy_from_slice(&[0x86, 0x80, 0x37, 0x12, 0x06, 0x00, 0x80, 0x02, 0x02, 0x00, 0x00, 0x06]);
+        // Subsystem 1AF4:1100 is how SeaBIOS recognizes a machine that has fw_cfg (src/fw/paravirt.c, qemu_detect).
+        config[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x00, 0x11]);
+        config[SMRAM] = 0x02;
+        Self { address: 0, host_bridge: config, reset_control: 0, reset: false }
+    }
+}
+
+impl Pci {
+    /// Reads the configuration address: a doubleword at 0xCF8 and nothing else.
+    pub fn address(&self) -> u32 {
+        self.address
+    }
+
+    /// Writes the configuration address.
+    pub fn set_address(&mut self, value: u32) {
+        self.address = value & ADDRESS_WRITABLE;
+    }
+
+    /// Reads the byte at 0xCFC + `offset`. A function that is not there answers all ones.
+    pub fn read(&self, offset: u8) -> u8 {
+        self.register(offset).map_or(0xFF, |register| self.host_bridge[register])
+    }
+
+    /// Writes the byte at 0xCFC + `offset`.
+    pub fn write(&mut self, offset: u8, value: u8) {
+        match self.register(offset) {
+            // Memory space cannot be disabled; SERR# and parity can be enabled (3.2.3).
+            Some(COMMAND) => self.host_bridge[COMMAND] = value & 0x40 | 0x06,
+            Some(register) if register == COMMAND + 1 => self.host_bridge[register] = value & 0x01,
+            Some(register) if PAM_AND_DRAM.contains(&register) || register == SMRAM => {
+                self.host_bridge[register] = value;
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads 0xCF9.
+    pub fn reset_control(&self) -> u8 {
+        self.reset_control
+    }
+
+    /// Writes 0xCF9.
+    pub fn set_reset_control(&mut self, value: u8) {
+        self.reset |= value & !self.reset_control & RESET_CPU != 0;
+        self.reset_control = value & (RESET_CPU | RESET_SYSTEM);
+    }
+
+    /// Takes the request to reset, if there was one.
+    pub fn take_reset(&mut self) -> bool {
+        std::mem::take(&mut self.reset)
+    }
+
+    /// The register of the host bridge that the address and the offset select.
+    fn register(&self, offset: u8) -> Option<usize> {
+        let selected = self.address & ADDRESS_ENABLE != 0 && self.address & ADDRESS_FUNCTION == 0;
+        selected.then_some((self.address & 0xFC) as usize | usize::from(offset & 3))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_dword(pci: &mut Pci, address: u32) -> u32 {
+        pci.set_address(address);
+        u32::from_le_bytes([0, 1, 2, 3].map(|offset| pci.read(offset)))
+    }
+
+    #[test]
+    fn the_host_bridge_is_a_440fx_that_seabios_takes_for_qemus() {
+        let mut pci = Pci::default();
+        assert_eq!(read_dword(&mut pci, 0x8000_0000), 0x1237_8086);
+        assert_eq!(read_dword(&mut pci, 0x8000_0008) >> 8, 0x06_0000);
+        assert_eq!(read_dword(&mut pci, 0x8000_002C), 0x1100_1AF4);
+    }
+
+    #[test]
+    fn every_other_function_is_absent() {
+        let mut pci = Pci::default();
+        for function in (1..0x1_0000).map(|bdf| 0x8000_0000 | bdf << 8) {
+            assert_eq!(read_dword(&mut pci, function), 0xFFFF_FFFF);
+        }
+    }
+
+    #[test]
+    fn without_the_enable_bit_there_is_no_configuration_cycle() {
+        assert_eq!(read_dword(&mut Pci::default(), 0), 0xFFFF_FFFF);
+    }
+
+    #[test]
+    fn the_address_reads_back_without_its_reserved_bits() {
+        let mut pci = Pci::default();
+        pci.set_address(0xFFFF_FFFF);
+        assert_eq!(pci.address(), 0x80FF_FFFC);
+    }
+
+    #[test]
+    fn identification_is_read_only_and_the_attribute_map_is_stored() {
+        let mut pci = Pci::default();
+        pci.set_address(0x8000_0000);
+        pci.write(0, 0);
+        assert_eq!(pci.read(0), 0x86);
+        pci.set_address(0x8000_0058);
+        pci.write(1, 0x30);
+        assert_eq!(pci.read(1), 0x30);
+    }
+
+    #[test]
+    fn a_reset_needs_the_rising_edge_of_rcpu() {
+        let mut pci = Pci::default();
+        pci.set_reset_control(0x02);
+        assert!(!pci.take_reset());
+        pci.set_reset_control(0x06);
+        assert!(pci.take_reset());
+        pci.set_reset_control(0x06);
+        assert!(!pci.take_reset());
+    }
+}
