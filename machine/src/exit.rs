@@ -136,6 +136,19 @@ impl RunPage {
         (msr.index, msr.data)
     }
 
+    /// Why an MSR access came to us: KVM_MSR_EXIT_REASON_*.
+    pub(crate) fn msr_reason(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { self.get().__bindgen_anon_1.msr.reason }
+    }
+
+    /// KVM_EXIT_DEBUG: (linear address, DR6, exception).
+    pub(crate) fn debug(&self) -> (u64, u64, u32) {
+        // SAFETY: called on KVM_EXIT_DEBUG, which says that `debug` is the valid member of the union.
+        let debug = unsafe { self.get().__bindgen_anon_1.debug.arch };
+        (debug.pc, debug.dr6, debug.exception)
+    }
+
     /// Answers an MSR access.
     pub(crate) fn answer_msr(&mut self, value: u64, fault: bool) {
         // SAFETY: as above.

@@ -15,7 +15,7 @@ thread_local! {
     static KICKED: Cell<bool> = const { Cell::new(false) };
 }
 
-fn signal() -> libc::c_int {
+pub(crate) fn signal() -> libc::c_int {
     libc::SIGRTMIN()
 }
 

@@ -5,6 +5,7 @@
 mod code;
 mod convention;
 mod cpuid;
+pub mod doctor;
 mod error;
 mod exit;
 mod host;
@@ -33,3 +34,4 @@ pub use memory::{Memory, PageHashes, is_zero};
 pub use msr::ALLOWED as MSRS_ALLOWED;
 pub use probe::open_and_probe;
 pub use site::SiteTable;
+pub use ticks::ticks;
