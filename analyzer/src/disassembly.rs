@@ -1,0 +1,140 @@
+//! Instructions as text.
+
+use iced_x86::{Decoder, DecoderOptions, Formatter, FormatterTextKind, NasmFormatter};
+use std::fmt::Write;
+use trapline_formats::{ExitKind, Rewrite, Site};
+
+/// A site's instruction: its bytes and its text in NASM syntax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disassembly {
+    /// The bytes of the instruction in hexadecimal; all bytes known where they do not decode.
+    pub(crate) bytes: String,
+    /// `None` where memory could not be read or the bytes are no instruction.
+    pub(crate) text: Option<String>,
+}
+
+/// Disassembles the instruction of a site. Where a clock read was rewritten, the text is that of the original
+/// instruction and the bytes are those that trapped.
+pub(crate) fn disassemble(site: &Site, rewrites: &[Rewrite]) -> Disassembly {
+    let (trapped, length) = decode(site, &site.instruction.bytes);
+    let bytes = hex(site.instruction.bytes.get(..length).unwrap_or(&site.instruction.bytes));
+    let text = match original(site, rewrites) {
+        Some(original) => decode(site, original).0,
+        None => trapped,
+    };
+    Disassembly { bytes, text }
+}
+
+/// The bytes that stood where a clock read traps now. Sites are linear, rewrites physical: the page offset is common.
+fn original<'a>(site: &Site, rewrites: &'a [Rewrite]) -> Option<&'a [u8]> {
+    if site.kind != ExitKind::ClockRead {
+        return None;
+    }
+    let same_place = |r: &&Rewrite| {
+        r.gpa & 0xfff == site.instruction.address.0 & 0xfff
+            && site.instruction.bytes.starts_with(&r.replacement)
+    };
+    rewrites.iter().find(same_place).map(|r| r.original.as_slice())
+}
+
+/// The text of the first instruction in `bytes` and its length; no text and no bytes too many where there is none.
+fn decode(site: &Site, bytes: &[u8]) -> (Option<String>, usize) {
+    let mut decoder = Decoder::with_ip(
+        site.instruction.mode.bits(),
+        bytes,
+        site.instruction.address.0,
+        DecoderOptions::NONE,
+    );
+    if !decoder.can_decode() {
+        return (None, bytes.len());
+    }
+    let instruction = decoder.decode();
+    if instruction.is_invalid() {
+        return (None, bytes.len());
+    }
+    let mut formatter = NasmFormatter::new();
+    let options = formatter.options_mut();
+    options.set_hex_prefix("0x");
+    options.set_hex_suffix("");
+    options.set_uppercase_hex(false);
+    options.set_space_after_operand_separator(true);
+    let mut text = Plain::default();
+    formatter.format(&instruction, &mut text);
+    (Some(text.0), instruction.len())
+}
+
+#[derive(Default)]
+struct Plain(String);
+
+impl iced_x86::FormatterOutput for Plain {
+    fn write(&mut self, text: &str, _: FormatterTextKind) {
+        self.0.push_str(text);
+    }
+}
+
+/// Bytes in hexadecimal, without separators.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trapline_formats::{CpuMode, Gva, Instruction};
+
+    fn site(kind: ExitKind, mode: CpuMode, bytes: &[u8]) -> Site {
+        let instruction = Instruction { address: Gva(0x2010), bytes: bytes.to_vec(), mode, cpl: 0 };
+        Site { kind, address: 0, size: 0, rep: false, instruction }
+    }
+
+    fn text(mode: CpuMode, bytes: &[u8]) -> Option<String> {
+        disassemble(&site(ExitKind::MmioWrite, mode, bytes), &[]).text
+    }
+
+    #[test]
+    fn the_same_bytes_read_differently_in_every_mode() {
+        assert_eq!(text(CpuMode::Real16, &[0xed]).as_deref(), Some("in ax, dx"));
+        assert_eq!(text(CpuMode::Protected32, &[0xed]).as_deref(), Some("in eax, dx"));
+        assert_eq!(text(CpuMode::Long64, &[0x48, 0x89, 0x07]).as_deref(), Some("mov [rdi], rax"));
+        assert_eq!(text(CpuMode::Long64, &[0xf3, 0x6c]).as_deref(), Some("rep insb"));
+        assert_eq!(text(CpuMode::Long64, &[0xa2]), None, "cut short");
+    }
+
+    #[test]
+    fn bytes_after_the_instruction_are_not_shown() {
+        let shown = disassemble(&site(ExitKind::PortRead, CpuMode::Long64, &[0xec, 0x90, 0x90]), &[]);
+        assert_eq!(shown, Disassembly { bytes: "ec".into(), text: Some("in al, dx".into()) });
+        let unknown = disassemble(&site(ExitKind::PortRead, CpuMode::Long64, &[]), &[]);
+        assert_eq!(unknown, Disassembly { bytes: String::new(), text: None });
+    }
+
+    #[test]
+    fn a_rewritten_clock_read_shows_what_it_was() {
+        let rewrite = Rewrite {
+            gpa: 0x10_0010,
+            original: vec![0x0f, 0x31],
+            replacement: vec![0xe6, 0x7e],
+            found_by: String::new(),
+        };
+        let shown = disassemble(
+            &site(ExitKind::ClockRead, CpuMode::Long64, &[0xe6, 0x7e]),
+            std::slice::from_ref(&rewrite),
+        );
+        assert_eq!(shown, Disassembly { bytes: "e67e".into(), text: Some("rdtsc".into()) });
+    }
+
+    #[test]
+    fn no_bytes_make_the_disassembler_panic() {
+        for first in 0..=255 {
+            for second in 0..=255 {
+                for mode in [CpuMode::Real16, CpuMode::Protected16, CpuMode::Protected32, CpuMode::Long64] {
+                    let _ = text(mode, &[first, second, 0x0f, 0xff]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Well-known I/O ports of a PC.
+//!
+//! Sources: Ralf Brown's Interrupt List, PORTS.LST (the ISA ports); Intel 8259A, 8254, 8237A, 8042, MC146818 and 16550
+//! data sheets (their registers); ATA-6, 7.1 (IDE); PCI Local Bus 3.0, 3.2.2.3.2 (0xCF8); QEMU docs/specs/fw_cfg.rst,
+//! pvpanic.rst, standard-vga.rst, acpi_cpu_hotplug.rst, acpi_pci_hotplug.rst; SeaBIOS src/hw/acpi.h and
+//! src/fw/dev-q35.h (PM base 0x600; 0xB000 on older boards); ACPI 6.5, 4.8.3 (PM1 and PM timer).
+
+use super::Known;
+
+const DMA1: &str = "DMA 1";
+const DMA2: &str = "DMA 2";
+const PIC1: &str = "PIC master";
+const PIC2: &str = "PIC slave";
+const PIT: &str = "PIT";
+const PS2: &str = "PS/2 controller";
+const CMOS: &str = "CMOS/RTC";
+const IDE1: &str = "IDE primary";
+const IDE2: &str = "IDE secondary";
+const VGA: &str = "VGA";
+const VBE: &str = "Bochs VBE";
+const FLOPPY: &str = "floppy";
+const FW_CFG: &str = "fw_cfg";
+const PCI: &str = "PCI configuration";
+const PM: &str = "ACPI PM";
+
+/// Where ranges overlap, the smallest one names a port.
+pub(super) const PORTS: &[Known] = &[
+    (0x00, 0x10, DMA1, ""),
+    (0x08, 0x09, DMA1, "status, command"),
+    (0x0a, 0x0b, DMA1, "mask"),
+    (0x0b, 0x0c, DMA1, "mode"),
+    (0x0c, 0x0d, DMA1, "clear flip-flop"),
+    (0x0d, 0x0e, DMA1, "master clear"),
+    (0x20, 0x21, PIC1, "command"),
+    (0x21, 0x22, PIC1, "mask"),
+    (0x2e, 0x30, "Super I/O", ""),
+    (0x40, 0x41, PIT, "channel 0"),
+    (0x41, 0x42, PIT, "channel 1"),
+    (0x42, 0x43, PIT, "channel 2"),
+    (0x43, 0x44, PIT, "control"),
+    (0x60, 0x61, PS2, "data"),
+    (0x61, 0x62, "system port B", "NMI status, speaker"),
+    (0x64, 0x65, PS2, "status, command"),
+    (0x70, 0x71, CMOS, "index, NMI mask"),
+    (0x71, 0x72, CMOS, "data"),
+    (0x72, 0x73, CMOS, "extended index"),
+    (0x73, 0x74, CMOS, "extended data"),
+    (0x80, 0x81, "POST code", ""),
+    (0x81, 0x90, "DMA pages", ""),
+    (0x92, 0x93, "system port A", "A20, fast reset"),
+    (0xa0, 0xa1, PIC2, "command"),
+    (0xa1, 0xa2, PIC2, "mask"),
+    (0xb2, 0xb3, "APM", "control (SMI)"),
+    (0xb3, 0xb4, "APM", "status"),
+    (0xc0, 0xe0, DMA2, ""),
+    (0xd0, 0xd1, DMA2, "status, command"),
+    (0xd4, 0xd5, DMA2, "mask"),
+    (0xd6, 0xd7, DMA2, "mode"),
+    (0xd8, 0xd9, DMA2, "clear flip-flop"),
+    (0xda, 0xdb, DMA2, "master clear"),
+    (0xe9, 0xea, "debug port 0xE9", "data"),
+    (0xf0, 0xf1, "FPU", "clear error"),
+    (0x170, 0x178, IDE2, ""),
+    (0x170, 0x171, IDE2, "data"),
+    (0x177, 0x178, IDE2, "status, command"),
+    (0x1ce, 0x1cf, VBE, "index"),
+    (0x1cf, 0x1d1, VBE, "data"),
+    (0x1f0, 0x1f8, IDE1, ""),
+    (0x1f0, 0x1f1, IDE1, "data"),
+    (0x1f1, 0x1f2, IDE1, "error, features"),
+    (0x1f2, 0x1f3, IDE1, "sector count"),
+    (0x1f3, 0x1f4, IDE1, "LBA low"),
+    (0x1f4, 0x1f5, IDE1, "LBA mid"),
+    (0x1f5, 0x1f6, IDE1, "LBA high"),
+    (0x1f6, 0x1f7, IDE1, "device"),
+    (0x1f7, 0x1f8, IDE1, "status, command"),
+    (0x278, 0x27b, "LPT2", ""),
+    (0x376, 0x377, IDE2, "device control"),
+    (0x378, 0x379, "LPT1", "data"),
+    (0x379, 0x37a, "LPT1", "status"),
+    (0x37a, 0x37b, "LPT1", "control"),
+    (0x2e8, 0x2f0, "COM4", ""),
+    (0x2f8, 0x2f9, "COM2", "data, divisor low"),
+    (0x2f9, 0x2fa, "COM2", "interrupt enable, divisor high"),
+    (0x2fa, 0x2fb, "COM2", "interrupt id, FIFO control"),
+    (0x2fb, 0x2fc, "COM2", "line control"),
+    (0x2fc, 0x2fd, "COM2", "modem control"),
+    (0x2fd, 0x2fe, "COM2", "line status"),
+    (0x2fe, 0x2ff, "COM2", "modem status"),
+    (0x2ff, 0x300, "COM2", "scratch"),
+    (0x3b4, 0x3b6, VGA, "CRTC (mono)"),
+    (0x3c0, 0x3e0, VGA, ""),
+    (0x3c0, 0x3c2, VGA, "attribute"),
+    (0x3c4, 0x3c6, VGA, "sequencer"),
+    (0x3c7, 0x3ca, VGA, "palette"),
+    (0x3ce, 0x3d0, VGA, "graphics"),
+    (0x3d4, 0x3d5, VGA, "CRTC index"),
+    (0x3d5, 0x3d6, VGA, "CRTC data"),
+    (0x3da, 0x3db, VGA, "input status"),
+    (0x3e8, 0x3f0, "COM3", ""),
+    (0x3f0, 0x3f6, FLOPPY, ""),
+    (0x3f2, 0x3f3, FLOPPY, "digital output"),
+    (0x3f4, 0x3f5, FLOPPY, "main status"),
+    (0x3f5, 0x3f6, FLOPPY, "data"),
+    (0x3f6, 0x3f7, IDE1, "device control"),
+    (0x3f7, 0x3f8, FLOPPY, "digital input"),
+    (0x3f8, 0x3f9, "COM1", "data, divisor low"),
+    (0x3f9, 0x3fa, "COM1", "interrupt enable, divisor high"),
+    (0x3fa, 0x3fb, "COM1", "interrupt id, FIFO control"),
+    (0x3fb, 0x3fc, "COM1", "line control"),
+    (0x3fc, 0x3fd, "COM1", "modem control"),
+    (0x3fd, 0x3fe, "COM1", "line status"),
+    (0x3fe, 0x3ff, "COM1", "modem status"),
+    (0x3ff, 0x400, "COM1", "scratch"),
+    (0x402, 0x403, "debug port 0x402", "data"),
+    (0x4d0, 0x4d1, PIC1, "edge/level (ELCR)"),
+    (0x4d1, 0x4d2, PIC2, "edge/level (ELCR)"),
+    (0x501, 0x503, "exit device", ""),
+    (0x505, 0x506, "pvpanic", ""),
+    (0x510, 0x511, FW_CFG, "selector"),
+    (0x511, 0x512, FW_CFG, "data"),
+    (0x514, 0x51c, FW_CFG, "DMA address"),
+    (0x600, 0x680, PM, ""),
+    (0x600, 0x602, PM, "PM1 status"),
+    (0x602, 0x604, PM, "PM1 enable"),
+    (0x604, 0x606, PM, "PM1 control"),
+    (0x608, 0x60c, PM, "PM timer"),
+    (0x700, 0x740, "SMBus", ""),
+    (0xcf8, 0xcfc, PCI, "address"),
+    (0xcf9, 0xcfa, PCI, "reset control"),
+    (0xcfc, 0xd00, PCI, "data"),
+    (0x5658, 0x565a, "VMware backdoor", ""),
+    (0x8900, 0x8901, "Bochs shutdown", ""),
+    (0xae00, 0xae18, "PCI hotplug", ""),
+    (0xaf00, 0xaf20, "CPU hotplug", ""),
+    (0xafe0, 0xafe4, PM, "GPE0"),
+    (0xb000, 0xb040, PM, ""),
+    (0xb000, 0xb002, PM, "PM1 status"),
+    (0xb002, 0xb004, PM, "PM1 enable"),
+    (0xb004, 0xb006, PM, "PM1 control"),
+    (0xb008, 0xb00c, PM, "PM timer"),
+    (0xb100, 0xb140, "SMBus", ""),
+];

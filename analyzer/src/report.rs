@@ -1,0 +1,103 @@
+//! A trace, aggregated.
+
+use crate::aggregate::Aggregate;
+use crate::by::By;
+use crate::error::AnalyzerError;
+use crate::floor::PathFloor;
+use crate::groups::Groups;
+use crate::names::Names;
+use crate::stream::Cut;
+use crate::table::{self, Source};
+use crate::ticks::Ticks;
+use crate::totals::{Totals, divide};
+use polars::frame::DataFrame;
+use std::path::{Path, PathBuf};
+use trapline_formats::{Damage, End, Header, Trace};
+
+/// What a recording cost, one row per site, instruction, reason, device or address.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub(crate) by: By,
+    pub(crate) path: PathBuf,
+    pub(crate) file_bytes: u64,
+    pub(crate) header: Header,
+    pub(crate) end: Option<End>,
+    pub(crate) damage: Option<Damage>,
+    pub(crate) timing_damage: Option<Damage>,
+    pub(crate) names: Names,
+    pub(crate) totals: Totals,
+    pub(crate) floors: Vec<PathFloor>,
+    pub(crate) table: DataFrame,
+}
+
+impl Report {
+    /// Reads all exits of a trace once. `progress` is told now and then how many have been read. A trace with a damaged
+    /// tail is reported up to the damage, see [`Report::damage`].
+    pub fn from_trace(trace: &Trace, by: By, progress: &mut dyn FnMut(u64)) -> Result<Self, AnalyzerError> {
+        let names = Names::new(&trace.header().names);
+        let groups = Groups::new(by, trace.sites(), &names);
+        let ticks = Ticks::new(trace.header().tick_hz);
+        let aggregate = Aggregate::of(trace, &groups, ticks.is_some(), progress)?;
+        let floors = aggregate.intervals.floors();
+        let (totals, times) = divide(&aggregate, &groups, trace.sites(), &floors, ticks);
+        let source = Source {
+            header: trace.header(),
+            sites: trace.sites(),
+            names: &names,
+            groups: &groups,
+            aggregate: &aggregate,
+            times: &times,
+            ticks,
+        };
+        let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
+        let Cut { inputs, timings } = aggregate.cut;
+        Ok(Self {
+            by,
+            path: trace.path().to_owned(),
+            file_bytes: trace.bytes(),
+            header: trace.header().clone(),
+            end: trace.end().cloned(),
+            damage: inputs.or_else(|| trace.damage().cloned()),
+            timing_damage: timings,
+            names,
+            totals,
+            floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
+            table,
+        })
+    }
+
+    /// What a row stands for.
+    pub fn by(&self) -> By {
+        self.by
+    }
+
+    /// The trace.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All rows, the dearest first, idleness (HLT) last. SCHEMA.md describes the columns.
+    pub fn table(&self) -> &DataFrame {
+        &self.table
+    }
+
+    /// Sums over the whole recording.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The estimated exit path by kind of exit; empty where the trace holds no timing.
+    pub fn floors(&self) -> &[PathFloor] {
+        &self.floors
+    }
+
+    /// What is wrong with the tail of the trace: the report covers the exits before it.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
+    }
+
+    /// Whether the whole recording is covered: nothing is damaged, and the end is there.
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_none() && self.timing_damage.is_none() && self.end.is_some()
+    }
+}

@@ -1,0 +1,226 @@
+//! The aggregated rows as a data frame.
+
+use crate::aggregate::Aggregate;
+use crate::disassembly::{Disassembly, disassemble};
+use crate::groups::Groups;
+use crate::histogram::Histogram;
+use crate::names::{Names, space_name};
+use crate::tally::Tally;
+use crate::ticks::Ticks;
+use crate::totals::RowTime;
+use polars::prelude::*;
+use trapline_formats::{Header, Site};
+
+/// Durations of one row, in the order of their columns: mean, min, p50, p90, p99, max.
+const DURATIONS: [&str; 6] = ["mean", "min", "p50", "p90", "p99", "max"];
+const PERCENTS: [u64; 3] = [50, 90, 99];
+
+/// Everything that rows are made of.
+pub(crate) struct Source<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) sites: &'a [Site],
+    pub(crate) names: &'a Names,
+    pub(crate) groups: &'a Groups,
+    pub(crate) aggregate: &'a Aggregate,
+    pub(crate) times: &'a [RowTime],
+    pub(crate) ticks: Option<Ticks>,
+}
+
+/// One row: a group that had exits.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    members: &'a [u32],
+    tally: &'a Tally,
+    time: RowTime,
+}
+
+/// Builds the table, the dearest rows first, idleness last.
+pub(crate) fn build(source: &Source<'_>) -> PolarsResult<DataFrame> {
+    let rows: Vec<_> = (0..source.times.len())
+        .map(|g| Row {
+            members: &source.groups.members[g],
+            tally: &source.aggregate.tallies[g],
+            time: source.times[g],
+        })
+        .filter(|row| row.tally.count > 0)
+        .collect();
+    let mut columns = source.who(&rows);
+    columns.extend(counts(&rows));
+    columns.extend(source.costs(&rows));
+    columns.extend(source.durations(&rows, "vmm", |tally| &tally.vmm));
+    columns.extend(source.durations(&rows, "guest", |tally| &tally.guest));
+    let order = SortMultipleOptions::default()
+        .with_order_descending_multi([false, true, true, true, false])
+        .with_nulls_last_multi([true; 5])
+        .with_maintain_order(true);
+    DataFrame::new(rows.len(), columns)?.sort(["idle", "cost_ns", "vmm_ns", "count", "first_exit"], order)
+}
+
+fn column<T, Phantom: ?Sized>(name: &str, values: Vec<T>) -> Column
+where
+    Series: NamedFrom<Vec<T>, Phantom>,
+{
+    Series::new(name.into(), values).into()
+}
+
+/// The value that all sites of a row share.
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|v| v == first).then_some(first)
+}
+
+impl Source<'_> {
+    fn sites_of<'b>(&'b self, members: &'b [u32]) -> impl Iterator<Item = &'b Site> {
+        members.iter().map(|&s| &self.sites[s as usize])
+    }
+
+    /// What a row is about. A column holds what all sites of the row have in common.
+    fn who(&self, rows: &[Row<'_>]) -> Vec<Column> {
+        let code: Vec<Option<Disassembly>> = rows
+            .iter()
+            .map(|row| common(self.sites_of(row.members).map(|s| disassemble(s, &self.header.rewrites))))
+            .collect();
+        let name = |s: &Site| s.kind.space().and_then(|space| self.names.of(space, s.address));
+        let device = |s: &Site| name(s).map(|n| n.device.into_owned());
+        let register = |s: &Site| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty());
+        vec![
+            column("site", rows.iter().map(|row| common(row.members.iter().copied())).collect()),
+            column("sites", rows.iter().map(|row| row.members.len() as u32).collect()),
+            column("idle", rows.iter().map(|row| row.time.idle).collect()),
+            column(
+                "kind",
+                rows.iter().map(|row| common(self.sites_of(row.members).map(|s| s.kind.name()))).collect(),
+            ),
+            column(
+                "instruction_address",
+                rows.iter()
+                    .map(|row| common(self.sites_of(row.members).map(|s| s.instruction.address.0)))
+                    .collect(),
+            ),
+            column("bytes", code.iter().map(|c| c.as_ref().map(|c| c.bytes.as_str())).collect()),
+            column("disassembly", code.iter().map(|c| c.as_ref().and_then(|c| c.text.as_deref())).collect()),
+            column(
+                "mode",
+                rows.iter()
+                    .map(|row| {
+                        common(self.sites_of(row.members).map(|s| &s.instruction)).map(|i| i.mode.name())
+                    })
+                    .collect(),
+            ),
+            column(
+                "cpl",
+                rows.iter()
+                    .map(|row| common(self.sites_of(row.members).map(|s| &s.instruction)).map(|i| i.cpl))
+                    .collect(),
+            ),
+            column("rep", rows.iter().map(|row| common(self.sites_of(row.members).map(|s| s.rep))).collect()),
+            column(
+                "space",
+                rows.iter()
+                    .map(|row| {
+                        common(self.sites_of(row.members).map(|s| s.kind.space())).flatten().map(space_name)
+                    })
+                    .collect(),
+            ),
+            column(
+                "address",
+                rows.iter().map(|row| common(self.sites_of(row.members).map(address)).flatten()).collect(),
+            ),
+            column(
+                "size",
+                rows.iter().map(|row| common(self.sites_of(row.members).map(size)).flatten()).collect(),
+            ),
+            column(
+                "device",
+                rows.iter().map(|row| common(self.sites_of(row.members).map(device)).flatten()).collect(),
+            ),
+            column(
+                "register",
+                rows.iter().map(|row| common(self.sites_of(row.members).map(register)).flatten()).collect(),
+            ),
+        ]
+    }
+
+    /// What a row costs.
+    fn costs(&self, rows: &[Row<'_>]) -> Vec<Column> {
+        let cost: u128 = self.times.iter().map(|t| t.cost).sum();
+        let time: u128 = self.times.iter().map(|t| t.time).sum();
+        let timed = |row: &&Row<'_>| self.ticks.is_some() && row.tally.vmm.count() > 0;
+        let priced = |row: &&Row<'_>| timed(row) && !row.time.idle;
+        let percent = |part: u128, whole: u128| (whole > 0).then(|| part as f64 * 100.0 / whole as f64);
+        let each = |value: &dyn Fn(&RowTime) -> u64| -> Vec<Option<u64>> {
+            rows.iter().map(|row| Some(row).filter(priced).map(|row| value(&row.time))).collect()
+        };
+        let share = |value: &dyn Fn(&RowTime) -> u128, whole| -> Vec<Option<f64>> {
+            rows.iter()
+                .map(|row| Some(row).filter(priced).and_then(|row| percent(value(&row.time), whole)))
+                .collect()
+        };
+        vec![
+            column("timed", rows.iter().map(|row| row.tally.vmm.count()).collect()),
+            column("cost_percent", share(&|t| t.cost, cost)),
+            column("cost_ns", each(&|t| t.vmm_ns.saturating_add(t.path_ns))),
+            column("path_ns", each(&|t| t.path_ns)),
+            column("time_percent", share(&|t| t.time, time)),
+            column(
+                "vmm_ns",
+                rows.iter().map(|row| Some(row).filter(timed).map(|row| row.time.vmm_ns)).collect(),
+            ),
+            column(
+                "guest_ns",
+                rows.iter().map(|row| Some(row).filter(timed).map(|row| row.time.guest_ns)).collect(),
+            ),
+        ]
+    }
+
+    /// How long single exits of a row took.
+    fn durations(&self, rows: &[Row<'_>], what: &str, of: impl Fn(&Tally) -> &Histogram) -> Vec<Column> {
+        let values: Vec<_> =
+            rows.iter().map(|row| self.ticks.map_or([None; 6], |t| durations(of(row.tally), t))).collect();
+        let each = |(i, name): (usize, &&str)| {
+            column(&format!("{what}_{name}_ns"), values.iter().map(|v| v[i]).collect())
+        };
+        DURATIONS.iter().enumerate().map(each).collect()
+    }
+}
+
+fn address(site: &Site) -> Option<u64> {
+    site.kind.space().map(|_| site.address)
+}
+
+fn size(site: &Site) -> Option<u8> {
+    site.kind.has_data().then_some(site.size)
+}
+
+fn counts(rows: &[Row<'_>]) -> Vec<Column> {
+    let each =
+        |value: &dyn Fn(&Tally) -> u64| -> Vec<u64> { rows.iter().map(|row| value(row.tally)).collect() };
+    vec![
+        column("count", each(&|t| t.count)),
+        column("elements", each(&|t| t.elements)),
+        column("data_bytes", each(&|t| t.bytes)),
+        column("faults", each(&|t| t.faults)),
+        column("distinct_values", rows.iter().map(|row| row.tally.values.distinct()).collect()),
+        column("constant_value", rows.iter().map(|row| row.tally.values.constant()).collect()),
+        column("first_exit", each(&|t| t.first)),
+        column("last_exit", each(&|t| t.last)),
+    ]
+}
+
+/// The numbers of [`DURATIONS`], in nanoseconds. A quantile of fewer than 10/(1-q) exits is none.
+fn durations(histogram: &Histogram, ticks: Ticks) -> [Option<f64>; 6] {
+    let quantiles = histogram.quantiles(PERCENTS);
+    let quantile = |i: usize| {
+        let enough = u128::from(histogram.count()) * u128::from(100 - PERCENTS[i]) >= 1000;
+        quantiles[i].filter(|_| enough).map(|q| ticks.tenths(q as f64))
+    };
+    let exact = |value: Option<u64>| value.map(|v| ticks.tenths(v as f64));
+    [
+        histogram.mean().map(|m| ticks.tenths(m)),
+        exact(histogram.min()),
+        quantile(0),
+        quantile(1),
+        quantile(2),
+        exact(histogram.max()),
+    ]
+}

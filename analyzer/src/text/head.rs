@@ -1,0 +1,163 @@
+//! What the trace is, and where its time went.
+
+use super::Page;
+use super::layout::{self, Column};
+use super::numbers::{bar, count, counted, duration, percentages, size};
+use std::fmt::Display;
+use trapline_formats::{ClockMode, printable};
+
+/// Characters of a bar at 100 percent.
+const BAR: usize = 30;
+
+impl Page<'_> {
+    pub(super) fn title(&mut self) {
+        let name = self.report.path.file_name().unwrap_or(self.report.path.as_os_str());
+        let totals = &self.report.totals;
+        let mut title = format!("{}: {}", safe(name.to_string_lossy()), counted(totals.exits, "exit"));
+        if totals.timed_exits > 0 {
+            title = format!("{title} in {}", duration(totals.total_ns));
+        }
+        self.line(&title);
+        self.line(&"═".repeat(layout::width(&title).min(self.width)));
+    }
+
+    /// What the reader must know before believing anything.
+    pub(super) fn warnings(&mut self) {
+        let report = self.report;
+        let exits = count(report.totals.exits);
+        let mut warnings = Vec::new();
+        match (&report.damage, &report.end) {
+            (Some(damage), _) => warnings.push(format!(
+                "TRUNCATED: only the first {exits} exits can be read. At byte {:#x}: {}.",
+                damage.offset,
+                safe(&damage.reason)
+            )),
+            (None, None) => warnings.push(format!(
+                "NO END: the recorder was stopped before it could say how the guest ended. {exits} exits are here."
+            )),
+            (None, Some(end)) if end.exits != report.totals.exits => {
+                warnings.push(format!("INCOMPLETE: {} exits were recorded, {exits} are here.", count(end.exits)));
+            }
+            _ => {}
+        }
+        if report.totals.timed_exits < report.totals.exits {
+            let timed = match report.totals.timed_exits {
+                0 => "no exit has a time".into(),
+                n => format!("only the first {} exits have a time", count(n)),
+            };
+            let why =
+                report.timing_damage.as_ref().map_or(String::new(), |d| format!(": {}", safe(&d.reason)));
+            warnings.push(format!("TIMES MISSING: {timed}{why}."));
+        }
+        for unclosed in report.end.iter().flat_map(|end| &end.unclosed) {
+            warnings.push(format!(
+                "UNCLOSED: {}, first seen at exit {}: {}. A replay may diverge.",
+                safe(&unclosed.source),
+                count(unclosed.exit),
+                safe(&unclosed.evidence)
+            ));
+        }
+        if !warnings.is_empty() {
+            self.blank();
+        }
+        for warning in warnings {
+            self.paragraph(&warning);
+        }
+    }
+
+    pub(super) fn about(&mut self) {
+        let report = self.report;
+        let header = &report.header;
+        self.blank();
+        let host = &header.host;
+        let brand = if host.cpu_brand.trim().is_empty() { &host.cpu_vendor } else { &host.cpu_brand };
+        self.fact("host", &list([safe(&host.engine), named("Linux", &host.kernel), safe(brand.trim())]));
+        for file in &header.files {
+            let text = format!(
+                "{} {} ({}, xxh3 {:016x})",
+                safe(&file.role),
+                safe(&file.name),
+                size(file.bytes),
+                file.xxh3
+            );
+            self.fact("guest", &text);
+        }
+        let memory = header.memory.iter().fold(0, |sum: u64, region| sum.saturating_add(region.bytes));
+        let memory = if memory > 0 { format!("{} of memory", size(memory)) } else { String::new() };
+        self.fact("entry", &list([safe(&header.entry), memory]));
+        let devices = match header.clock {
+            ClockMode::Host => "devices in host time",
+            ClockMode::Virtual => "devices in virtual time",
+        };
+        let hz = header.tick_hz as f64;
+        let measured = match header.tick_hz {
+            0 => "exits were not timed".into(),
+            1_000_000_000 => format!("exits timed by {}", safe(&header.tick_source)),
+            _ => format!("exits timed by {} at {:.3} MHz", safe(&header.tick_source), hz / 1e6),
+        };
+        self.fact("clock", &list([devices.into(), measured]));
+        let ended = match &report.end {
+            Some(end) => safe(end.reason.to_string()),
+            None => "unknown, the end of the trace is missing".into(),
+        };
+        self.fact("ended", &ended);
+        let per_exit = report.file_bytes as f64 / report.totals.exits.max(1) as f64;
+        let per_exit =
+            if report.totals.exits > 0 { format!("{per_exit:.1} bytes an exit") } else { String::new() };
+        self.fact(
+            "file",
+            &list([size(report.file_bytes), per_exit, named("recorded by trapline", &header.recorder)]),
+        );
+    }
+
+    fn fact(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.line(&format!("  {name:<7}{value}"));
+        }
+    }
+
+    /// The four parts of the recording, which add up to 100 %.
+    pub(super) fn time(&mut self) {
+        let t = &self.report.totals;
+        if t.timed_exits == 0 {
+            return;
+        }
+        let parts = [
+            ("VMM", "measured", t.vmm_ns, "our process, after exits"),
+            ("exit path", "estimated", t.path_ns, "kernel and hardware"),
+            ("guest", "estimated", t.guest_ns, "its own computing"),
+            ("idle", "measured", t.idle_ns, "waiting in HLT"),
+        ];
+        let percents = percentages(&parts.map(|p| p.2));
+        let each =
+            |cell: &dyn Fn(usize) -> String, last: String| (0..parts.len()).map(cell).chain([last]).collect();
+        let unit = super::numbers::Unit::fitting(t.total_ns as f64);
+        let columns = vec![
+            Column::text("time", each(&|i| parts[i].0.into(), "recording".into())),
+            Column::number(
+                unit.name,
+                each(&|i| unit.number(parts[i].2 as f64), unit.number(t.total_ns as f64)),
+            ),
+            Column::number("%", each(&|i| format!("{:.1}", percents[i]), "100.0".into())),
+            Column::text("", each(&|i| parts[i].1.into(), "measured".into())),
+            Column::text("", each(&|i| parts[i].3.into(), String::new())),
+            Column::text("", each(&|i| bar(percents[i], BAR), String::new())).spare(1),
+        ];
+        self.blank();
+        self.lines.extend(layout::table(columns, self.width, &[parts.len()]));
+    }
+}
+
+/// Text of the trace on a terminal.
+pub(super) fn safe(text: impl Display) -> String {
+    printable(text.to_string().as_bytes(), false)
+}
+
+fn named(what: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("{what} {}", safe(value)) }
+}
+
+fn list<const N: usize>(parts: [String; N]) -> String {
+    let parts: Vec<_> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+    parts.join(", ")
+}
