@@ -6,9 +6,9 @@
 /// Which bytes of the count are read and written (control word RW1, RW0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
-    Low,
-    High,
-    LowThenHigh,
+    Low = 1,
+    High = 2,
+    LowThenHigh = 3,
 }
 
 /// What the counting element does.
@@ -103,11 +103,7 @@ impl Counter {
     pub fn latch_status(&mut self, tick: u64) {
         self.settle(tick);
         if self.latched_status.is_none() {
-            let access = match self.access {
-                Access::Low => 1,
-                Access::High => 2,
-                Access::LowThenHigh => 3,
-            };
+            let access = self.access as u8;
             let output = u8::from(self.output(tick));
             let null = u8::from(self.null_count(tick));
             self.latched_status =
@@ -194,10 +190,11 @@ impl Counter {
     /// The first tick after `tick` at which the output rises, if nobody touches the counter.
     pub fn next_rise(&self, tick: u64) -> Option<u64> {
         let Run::Since(since) = self.run else { return None };
-        let rise = self.rise_of(since, self.count, tick)?;
-        match self.reload {
-            Some(reload) if rise > reload.at => self.rise_of(reload.since, reload.count, tick.max(reload.at)),
-            _ => Some(rise),
+        match (self.rise_of(since, self.count, tick), self.reload) {
+            (rise, Some(reload)) if rise.is_none_or(|rise| rise > reload.at) => {
+                self.rise_of(reload.since, reload.count, tick.max(reload.at))
+            }
+            (rise, _) => rise,
         }
     }
 

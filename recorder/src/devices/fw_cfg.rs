@@ -55,6 +55,8 @@ impl FwCfg {
         let mut all: BTreeMap<String, Vec<u8>> = BTreeMap::from([
             ("etc/e820".into(), e820(below_4g, above_4g)),
             ("etc/sercon-port".into(), 0x3F8u16.to_le_bytes().to_vec()),
+            // There is nothing to boot from; whoever adds a disk replaces this list.
+            ("bootorder".into(), b"HALT\0".to_vec()),
             // All ones: never try again (SeaBIOS src/boot.c, BootRetryTime).
             ("etc/boot-fail-wait".into(), u32::MAX.to_le_bytes().to_vec()),
         ]);
@@ -146,10 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn seabios_is_told_to_use_com1_and_not_to_retry() {
+    fn seabios_is_told_to_use_com1_and_to_stop_at_once() {
         let mut device = FwCfg::new(64 << 20, 0, Vec::new());
         assert_eq!(file(&mut device, "etc/sercon-port"), Some(vec![0xF8, 0x03]));
         assert_eq!(file(&mut device, "etc/boot-fail-wait"), Some(vec![0xFF; 4]));
+        assert_eq!(file(&mut device, "bootorder"), Some(b"HALT\0".to_vec()));
         assert_eq!(item(&mut device, key::BOOT_MENU, 2), [0, 0]);
     }
 

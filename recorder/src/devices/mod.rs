@@ -4,6 +4,7 @@
 //! more than a bounded amount of work per access. A device keeps its own interrupt output; [`crate::pc::Pc`] carries
 //! it to the interrupt controller.
 
+pub mod alarm;
 pub mod calendar;
 pub mod cmos;
 pub mod counter;

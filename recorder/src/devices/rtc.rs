@@ -4,7 +4,7 @@
 //! new second and the update-ended and alarm interrupts come. The date and time follow the `now` of each call; what
 //! the guest sets is kept as an offset.
 
-use super::calendar::{DAY_S, DateTime, weekday};
+use super::calendar::{DateTime, weekday};
 use super::cmos::{self, Memory};
 use super::frequency::Frequency;
 use super::rtc_codec::Codec;
@@ -276,29 +276,8 @@ impl Rtc {
         }
     }
 
-    /// The first second after `after` that matches the alarm registers, of which any may be "don't care".
     fn find_alarm(&self, after: i64) -> Option<i64> {
-        let [hour, minute, second] = self.codec().alarm(|i| self.memory.get(i))?;
-        let matches = |field: Option<i64>, value: i64| field.is_none_or(|f| f == value);
-        let start = after + 1;
-        let day = start.div_euclid(DAY_S) * DAY_S;
-        let time = start.rem_euclid(DAY_S);
-        // Two days, because today's may have passed; an hour and a minute that match always have a match inside,
-        // except the one that `start` cuts, so this takes at most some two hundred steps.
-        for h in time / 3600..48 {
-            if !matches(hour, h % 24) {
-                continue;
-            }
-            let minutes_from = if h == time / 3600 { time / 60 % 60 } else { 0 };
-            for m in (minutes_from..60).filter(|m| matches(minute, *m)) {
-                let cut = h == time / 3600 && m == time / 60 % 60;
-                let seconds_from = if cut { time % 60 } else { 0 };
-                if let Some(s) = (seconds_from..60).find(|s| matches(second, *s)) {
-                    return Some(day + h * 3600 + m * 60 + s);
-                }
-            }
-        }
-        None
+        self.codec().alarm(|i| self.memory.get(i))?.first_after(after)
     }
 }
 

@@ -1,5 +1,6 @@
 //! How an MC146818 writes numbers: BCD or binary, 12 or 24 hours (data sheet ADI856R2, table 3).
 
+use super::alarm::Alarm;
 use super::calendar::DateTime;
 use super::rtc::register;
 
@@ -50,8 +51,8 @@ impl Codec {
         (date, self.value(get(register::WEEKDAY)))
     }
 
-    /// Hour, minute and second of the alarm, each `None` for "don't care" (0xC0 to 0xFF); `None` if it can never match.
-    pub fn alarm(self, get: impl Fn(usize) -> u8) -> Option<[Option<i64>; 3]> {
+    /// The alarm, whose registers mean "don't care" from 0xC0 to 0xFF; `None` if it can never match.
+    pub fn alarm(self, get: impl Fn(usize) -> u8) -> Option<Alarm> {
         let field = |index: usize, limit: i64| {
             let raw = get(index);
             if raw >= 0xC0 {
@@ -62,11 +63,11 @@ impl Codec {
             let shown = if limit == 24 { self.encode_hours(value) } else { self.number(value) };
             (value < limit && shown == raw).then_some(Some(value))
         };
-        Some([
-            field(register::HOURS_ALARM, 24)?,
-            field(register::MINUTES_ALARM, 60)?,
-            field(register::SECONDS_ALARM, 60)?,
-        ])
+        Some(Alarm {
+            hour: field(register::HOURS_ALARM, 24)?,
+            minute: field(register::MINUTES_ALARM, 60)?,
+            second: field(register::SECONDS_ALARM, 60)?,
+        })
     }
 
     fn number(self, value: i64) -> u8 {

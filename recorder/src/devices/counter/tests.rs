@@ -134,6 +134,14 @@ fn the_next_edge_after_a_half_cycle_reload_is_the_new_counts() {
 }
 
 #[test]
+fn the_illegal_count_of_one_gives_no_edges_until_a_legal_one_takes_over() {
+    let mut counter = started(2, 1);
+    assert_eq!(counter.next_rise(5), None);
+    write_count(&mut counter, 5, 10);
+    assert_eq!(counter.next_rise(5), Some(16));
+}
+
+#[test]
 fn mode_4_strobes_low_for_one_clock_n_plus_one_clocks_after_the_write_and_only_once() {
     let mut counter = started(4, 3);
     assert_eq!(outputs(&mut counter, 0..8), "HHHH_HHH");

@@ -1,0 +1,33 @@
+//! What a PC is built from.
+
+/// Where RAM stops and the PCI hole begins on a machine with more RAM than that.
+const PCI_HOLE: u64 = 0xC000_0000;
+
+/// What a PC is built from.
+#[derive(Debug, Clone)]
+pub struct PcConfig {
+    /// Bytes of RAM, all of it.
+    pub ram_bytes: u64,
+    /// Bytes of RAM below the PCI hole; the rest starts at 4 GiB.
+    pub below_4g: u64,
+    /// Date and time of the real-time clock at the guest's start, in seconds since 1970 (UTC).
+    pub epoch_unix_s: i64,
+    /// Rate of the time stamp counter.
+    pub tsc_hz: u64,
+    /// Files for `fw_cfg` beside the PC's own, which a file of the same name replaces.
+    pub fw_cfg_files: Vec<(String, Vec<u8>)>,
+}
+
+impl PcConfig {
+    /// A PC with this much RAM, of which at most 3 GiB are below the PCI hole; its clock starts at 2000-01-01 and its
+    /// TSC runs at 1 GHz.
+    pub fn with_ram(ram_bytes: u64) -> Self {
+        Self {
+            ram_bytes,
+            below_4g: ram_bytes.min(PCI_HOLE),
+            epoch_unix_s: 946_684_800,
+            tsc_hz: 1_000_000_000,
+            fw_cfg_files: Vec::new(),
+        }
+    }
+}
