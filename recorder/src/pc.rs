@@ -191,10 +191,12 @@ impl Platform for Pc {
         self.pic.acknowledge()
     }
 
-    /// Timers whose interrupt is masked, or latched already, have no deadline: they can change nothing.
+    /// A timer whose interrupt is masked has no deadline: it can change nothing. Nor has one whose request is latched and
+    /// held up by a level in service; but while an interrupt is pending, every timer that runs counts.
     fn next_deadline(&self) -> Option<Time> {
-        let timer = self.pit.deadline().filter(|_| self.pic.notices(irq::TIMER));
-        let clock = self.rtc.deadline().filter(|_| self.pic.notices(irq::CLOCK));
+        let matters = |irq| self.pic.interrupt() || self.pic.notices(irq);
+        let timer = self.pit.deadline().filter(|_| matters(irq::TIMER));
+        let clock = self.rtc.deadline().filter(|_| matters(irq::CLOCK));
         timer.into_iter().chain(clock).min()
     }
 
