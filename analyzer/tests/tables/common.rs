@@ -1,5 +1,5 @@
 //! Small traces, written with the encoders that the recorder uses.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 use trapline_formats::envelope::BlockType;
@@ -15,6 +15,8 @@ pub const CHUNK: u32 = 4096;
 pub struct SyntheticTrace {
     pub path: PathBuf,
     pub chunk: u32,
+    /// Exits per chunk of the timing stream, which need not be those of the inputs.
+    pub timing_chunk: u64,
     /// Exits from this one on get no timing.
     pub timings_end: u64,
     writer: TraceWriter,
@@ -24,6 +26,8 @@ pub struct SyntheticTrace {
     timings: TimingEncoder,
     first: u64,
     exits: u64,
+    timed: u64,
+    timings_first: u64,
 }
 
 impl SyntheticTrace {
@@ -33,6 +37,7 @@ impl SyntheticTrace {
         Self {
             path: path.to_owned(),
             chunk: CHUNK,
+            timing_chunk: u64::from(CHUNK),
             timings_end: u64::MAX,
             writer,
             sites: Vec::new(),
@@ -41,6 +46,8 @@ impl SyntheticTrace {
             timings: TimingEncoder::default(),
             first: 0,
             exits: 0,
+            timed: 0,
+            timings_first: 0,
         }
     }
 
@@ -62,6 +69,10 @@ impl SyntheticTrace {
         self.inputs.exit(site, &self.sites[site as usize], data, fault);
         if self.exits < self.timings_end {
             self.timings.push(Timing { guest, vmm });
+            self.timed += 1;
+            if self.timed - self.timings_first == self.timing_chunk {
+                self.flush_timings();
+            }
         }
         self.exits += 1;
         if self.inputs.exits() == self.chunk {
@@ -80,16 +91,25 @@ impl SyntheticTrace {
             self.sites_written = self.sites.len();
         }
         self.writer.block(BlockType::Inputs, self.first, self.inputs.take()).unwrap();
-        if self.first < self.timings_end {
-            self.writer.block(BlockType::Timing, self.first, self.timings.take()).unwrap();
-        }
         self.first = self.exits;
+    }
+
+    fn flush_timings(&mut self) {
+        self.writer.block(BlockType::Timing, self.timings_first, self.timings.take()).unwrap();
+        self.timings_first = self.timed;
+    }
+
+    fn flush_all(&mut self) {
+        self.flush();
+        if self.timed > self.timings_first {
+            self.flush_timings();
+        }
     }
 
     /// Ends the trace as a recorder does.
     pub fn end(mut self, mut end: End) -> PathBuf {
         end.exits = self.exits;
-        self.flush();
+        self.flush_all();
         self.writer.block(BlockType::End, self.exits, postcard::to_stdvec(&end).unwrap()).unwrap();
         self.writer.finish().unwrap();
         self.path
@@ -97,7 +117,7 @@ impl SyntheticTrace {
 
     /// Ends the trace as a recorder that was killed.
     pub fn killed(mut self) -> PathBuf {
-        self.flush();
+        self.flush_all();
         self.writer.finish().unwrap();
         self.path
     }

@@ -1,0 +1,130 @@
+//! Exits that wait to be written, column by column.
+
+use crate::stream::Batch;
+use crate::tally::scalar;
+use crate::ticks::{Apportion, Ticks};
+use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, NamedFrom, NewChunkedArray, PolarsResult, Series};
+use trapline_formats::{Event, ExitKind, Site, Timing, Trace};
+
+/// Rows that wait to be written.
+pub(super) struct Rows {
+    exit: Vec<u64>,
+    site: Vec<IdxSize>,
+    value: Vec<Option<u64>>,
+    data_bytes: Vec<u32>,
+    fault: Vec<bool>,
+    start_ns: Vec<Option<u64>>,
+    guest_ns: Vec<Option<u64>>,
+    vmm_ns: Vec<Option<u64>>,
+    interrupt: Vec<Option<u8>>,
+    nmi: Vec<bool>,
+    clock: Option<Apportion>,
+}
+
+impl Rows {
+    pub(super) fn new(trace: &Trace) -> Self {
+        Self {
+            exit: Vec::new(),
+            site: Vec::new(),
+            value: Vec::new(),
+            data_bytes: Vec::new(),
+            fault: Vec::new(),
+            start_ns: Vec::new(),
+            guest_ns: Vec::new(),
+            vmm_ns: Vec::new(),
+            interrupt: Vec::new(),
+            nmi: Vec::new(),
+            clock: Ticks::new(trace.header().tick_hz).map(Apportion::new),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.exit.len()
+    }
+
+    /// Events at the head of a chunk follow the last exit of the chunk before.
+    pub(super) fn events_before(&mut self, batch: &Batch) {
+        let first = batch.inputs.first_exit;
+        batch
+            .inputs
+            .events()
+            .take_while(|&(exit, _)| exit < first)
+            .for_each(|(exit, event)| self.event(exit, event));
+    }
+
+    pub(super) fn add(&mut self, batch: &Batch, sites: &[Site]) {
+        let mut timings = batch.timings.iter();
+        for exit in batch.inputs.exits() {
+            let Some(site) = sites.get(exit.site as usize) else { continue };
+            let is_scalar =
+                site.kind.has_data() && !site.rep && !(exit.fault && site.kind == ExitKind::MsrRead);
+            self.exit.push(exit.index);
+            self.site.push(exit.site);
+            self.value.push(is_scalar.then(|| scalar(exit.data)));
+            self.data_bytes.push(exit.data.len() as u32);
+            self.fault.push(exit.fault);
+            self.interrupt.push(None);
+            self.nmi.push(false);
+            self.time(timings.next());
+        }
+        let first = batch.inputs.first_exit;
+        batch
+            .inputs
+            .events()
+            .filter(|&(exit, _)| exit >= first)
+            .for_each(|(exit, event)| self.event(exit, event));
+    }
+
+    /// Times are differences of converted running totals, so that they add up: start + guest + VMM is the next start.
+    fn time(&mut self, timing: Option<&Timing>) {
+        let converted = self.clock.as_mut().zip(timing).map(|(clock, timing)| {
+            (clock.total(), clock.next(timing.guest.into()), clock.next(timing.vmm.into()))
+        });
+        self.start_ns.push(converted.map(|c| c.0));
+        self.guest_ns.push(converted.map(|c| c.1));
+        self.vmm_ns.push(converted.map(|c| c.2));
+    }
+
+    fn event(&mut self, exit: u64, event: Event) {
+        let Some(row) = self.exit.first().and_then(|first| usize::try_from(exit.checked_sub(*first)?).ok())
+        else {
+            return;
+        };
+        match event {
+            Event::Interrupt { vector } => {
+                if let Some(interrupt) = self.interrupt.get_mut(row) {
+                    *interrupt = Some(vector);
+                }
+            }
+            Event::Nmi => {
+                if let Some(nmi) = self.nmi.get_mut(row) {
+                    *nmi = true;
+                }
+            }
+            Event::WindowRequested | Event::WindowCancelled | Event::Checkpoint => {}
+        }
+    }
+
+    /// The rows as a data frame.
+    pub(super) fn take(&mut self, sites: &DataFrame) -> PolarsResult<DataFrame> {
+        let height = self.exit.len();
+        let numbers = std::mem::take(&mut self.site);
+        let mut of_site = sites.take(&IdxCa::from_slice("site".into(), &numbers))?.into_columns();
+        let is_input = of_site.pop();
+        let mut columns: Vec<Column> = vec![
+            Series::new("exit".into(), std::mem::take(&mut self.exit)).into(),
+            Series::new("site".into(), numbers).into(),
+        ];
+        columns.append(&mut of_site);
+        columns.push(Series::new("value".into(), std::mem::take(&mut self.value)).into());
+        columns.push(Series::new("data_bytes".into(), std::mem::take(&mut self.data_bytes)).into());
+        columns.extend(is_input);
+        columns.push(Series::new("fault".into(), std::mem::take(&mut self.fault)).into());
+        columns.push(Series::new("start_ns".into(), std::mem::take(&mut self.start_ns)).into());
+        columns.push(Series::new("guest_ns".into(), std::mem::take(&mut self.guest_ns)).into());
+        columns.push(Series::new("vmm_ns".into(), std::mem::take(&mut self.vmm_ns)).into());
+        columns.push(Series::new("interrupt".into(), std::mem::take(&mut self.interrupt)).into());
+        columns.push(Series::new("nmi".into(), std::mem::take(&mut self.nmi)).into());
+        DataFrame::new(height, columns)
+    }
+}
