@@ -52,7 +52,13 @@ fn synthesize(path: &Path, exits: u64) -> std::path::PathBuf {
     let sites: Vec<u32> = (0..SITES)
         .map(|i| {
             let kind = kinds[(i % 4) as usize];
-            trace.site(kind, 0x100 + i, if kind == ExitKind::MsrWrite { 8 } else { 4 }, 0xf_0000 + 3 * i, &[0xed])
+            trace.site(
+                kind,
+                0x100 + i,
+                if kind == ExitKind::MsrWrite { 8 } else { 4 },
+                0xf_0000 + 3 * i,
+                &[0xed],
+            )
         })
         .collect();
     let halt = trace.site(ExitKind::Halt, 0, 0, 0xe_0000, &[0xf4]);
@@ -65,7 +71,8 @@ fn synthesize(path: &Path, exits: u64) -> std::path::PathBuf {
             let site = sites[((base + i % 3) % SITES) as usize];
             let kind = kinds[(site % 4) as usize];
             let size = if kind == ExitKind::MsrWrite { 8 } else { 4 };
-            let guest = 3000 + noise.below(400) + if noise.below(100) == 0 { noise.below(1 << 20) } else { 0 };
+            let guest =
+                3000 + noise.below(400) + if noise.below(100) == 0 { noise.below(1 << 20) } else { 0 };
             trace.exit(site, &(i / 7).to_le_bytes()[..size], guest, 800 + noise.below(300));
             left -= 1;
         }
@@ -83,7 +90,8 @@ fn measure(task: &str, trace: &Path) -> (Duration, u64) {
     let program = std::env::current_exe().unwrap();
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
     let start = Instant::now();
-    let output = Command::new(program).env("TRAPLINE_TASK", task).env("TRAPLINE_TRACE", trace).output().unwrap();
+    let output =
+        Command::new(program).env("TRAPLINE_TASK", task).env("TRAPLINE_TRACE", trace).output().unwrap();
     let time = start.elapsed();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (time, String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
@@ -93,7 +101,10 @@ fn run(task: &str, path: &Path) {
     let trace = Trace::open(path).unwrap();
     match task {
         "decode" => {
-            let exits: u64 = trace.inputs().map(|c| c.unwrap().exits().map(|e| 1 + e.data.len() as u64).sum::<u64>()).sum();
+            let exits: u64 = trace
+                .inputs()
+                .map(|c| c.unwrap().exits().map(|e| 1 + e.data.len() as u64).sum::<u64>())
+                .sum();
             let ticks: u64 = trace.timing().flat_map(|c| c.unwrap().1).map(|t| t.guest + t.vmm).sum();
             std::hint::black_box((exits, ticks));
         }

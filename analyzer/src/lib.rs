@@ -1,4 +1,35 @@
-//! Trace to tables to answers.
+//! Trace to tables to answers: what each instruction that trapped cost.
+//!
+//! [`Report`] aggregates a trace by site, instruction, reason, device or address, as text, JSON, CSV or Parquet;
+//! [`export`] writes one row per exit. Nothing here touches KVM, and everything works on a trace from a stranger.
+//! What the columns mean, and what *cost* is, says
+//! [SCHEMA.md](https://github.com/trapline/trapline/blob/main/analyzer/SCHEMA.md).
+//!
+//! ```no_run
+//! use trapline_analyzer::{By, Report, export};
+//! use trapline_formats::Trace;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let trace = Trace::open("run.trap".as_ref())?;
+//!     let report = Report::from_trace(&trace, By::Device, &mut |exits| eprint!("\r{exits} exits"))?;
+//!
+//!     // For people: the ten dearest devices, in 100 columns.
+//!     print!("{}", report.to_text(Some(10), 100));
+//!     if let Some(damage) = report.damage() {
+//!         eprintln!("the trace ends early, at byte {:#x}: {}", damage.offset, damage.reason);
+//!     }
+//!
+//!     // For programs.
+//!     println!("{:.1} % of the time was idle", {
+//!         let totals = report.totals();
+//!         totals.idle_ns as f64 * 100.0 / totals.total_ns.max(1) as f64
+//!     });
+//!     std::fs::write("report.json", report.to_json(None)?)?;
+//!     report.to_parquet("devices.parquet".as_ref(), None, false)?;
+//!     export::parquet(&trace, "exits.parquet".as_ref(), false, &mut |_| {})?;
+//!     Ok(())
+//! }
+//! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

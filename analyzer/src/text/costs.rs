@@ -183,14 +183,17 @@ fn instruction(cells: Cells<'_>, shown: &[usize], blank: usize) -> Vec<Column> {
     let padded = |texts: Vec<String>| texts.into_iter().chain(vec![String::new(); blank]).collect();
     vec![
         Column::number("at", padded(shown.iter().map(address).collect())),
-        Column::text("instruction", padded(shown.iter().map(text).collect())),
+        Column::text("instruction", padded(shown.iter().map(text).collect())).content_with(16),
     ]
 }
 
 /// "0x3fd COM1 line status"; the kind of exit where it has no address, their number where a row has several.
 fn target(cells: Cells<'_>, row: usize) -> String {
     let space = cells.str("space", row);
-    let name = [cells.str("device", row), cells.str("register", row)];
+    // Every MSR is the processor's: its name is enough.
+    let is_msr = space == Some("msr") && cells.str("register", row).is_some();
+    let device = cells.str("device", row).filter(|device| !(is_msr && *device == "CPU"));
+    let name = [device, cells.str("register", row)];
     let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
     match (cells.u64("address", row), space) {
         (Some(address), Some("port")) if name.is_empty() => format!("{address:#x} (port)"),

@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 const GAP: usize = 2;
 /// A text column is not cut below this.
 const LEAST: usize = 10;
-/// Optional columns give way until every text column has this much of what it wants.
+/// Optional columns give way until every text column has this much of what it wants, unless it says otherwise.
 const COMFORT: usize = 24;
 
 /// How a column is written.
@@ -28,11 +28,20 @@ pub(super) struct Column {
     pub(super) cells: Vec<String>,
     /// 0 stays; of the others, the largest gives way first.
     pub(super) spare: u8,
+    /// What a text column has before others must give way for it.
+    comfort: usize,
 }
 
 impl Column {
     pub(super) fn number(head: impl Into<String>, cells: Vec<String>) -> Self {
-        Self { kind: Kind::Number, group: String::new(), head: head.into(), cells, spare: 0 }
+        Self {
+            kind: Kind::Number,
+            group: String::new(),
+            head: head.into(),
+            cells,
+            spare: 0,
+            comfort: COMFORT,
+        }
     }
 
     pub(super) fn text(head: impl Into<String>, cells: Vec<String>) -> Self {
@@ -47,6 +56,10 @@ impl Column {
         Self { spare, ..self }
     }
 
+    pub(super) fn content_with(self, comfort: usize) -> Self {
+        Self { comfort, ..self }
+    }
+
     fn wanted(&self) -> usize {
         self.cells.iter().chain([&self.head]).map(|c| c.width()).max().unwrap_or(0)
     }
@@ -54,7 +67,7 @@ impl Column {
 
 /// Lays columns out: headings, a rule, one line per row, and further rules before the rows in `rules`.
 pub(super) fn table(mut columns: Vec<Column>, width: usize, rules: &[usize]) -> Vec<String> {
-    while needed(&columns, COMFORT) > width {
+    while needed(&columns) > width {
         let Some(first) =
             (0..columns.len()).filter(|&i| columns[i].spare > 0).max_by_key(|&i| columns[i].spare)
         else {
@@ -80,18 +93,19 @@ pub(super) fn table(mut columns: Vec<Column>, width: usize, rules: &[usize]) -> 
     lines.into_iter().map(|l| fit(l.trim_end(), width)).collect()
 }
 
-fn needed(columns: &[Column], text: usize) -> usize {
-    let of = |c: &Column| if c.kind == Kind::Text { c.wanted().min(text) } else { c.wanted() };
+fn needed(columns: &[Column]) -> usize {
+    let of = |c: &Column| if c.kind == Kind::Text { c.wanted().min(c.comfort) } else { c.wanted() };
     columns.iter().map(of).sum::<usize>() + GAP * columns.len().saturating_sub(1)
 }
 
-/// What each column gets: what it wants, less what the widest texts must give up.
+/// What each column gets: what it wants, less what the texts most at ease must give up.
 fn widths(columns: &[Column], width: usize) -> Vec<usize> {
     let mut widths: Vec<_> = columns.iter().map(Column::wanted).collect();
     let gaps = GAP * columns.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > width {
         let texts = (0..columns.len()).filter(|&i| columns[i].kind == Kind::Text && widths[i] > LEAST);
-        let Some(widest) = texts.max_by_key(|&i| widths[i]) else { break };
+        let at_ease = |&i: &usize| (widths[i] as i64 - columns[i].comfort as i64, widths[i]);
+        let Some(widest) = texts.max_by_key(at_ease) else { break };
         widths[widest] -= 1;
     }
     widths
