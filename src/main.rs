@@ -1,1 +1,54 @@
-fn main() {}
+//! The command line of Trapline: parses, calls a library, prints.
+//!
+//! Results go to standard output, progress and messages to standard error. Exit status: 0 done; 1 a divergence was found;
+//! 2 the request could not be carried out; 130 Ctrl-C, with the trace whole.
+
+mod args;
+mod demo;
+mod doctor;
+mod export;
+mod inspect;
+mod progress;
+mod record;
+mod replay;
+mod report;
+mod terminal;
+
+use args::{Cli, Verb};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit status: a divergence was found.
+pub const DIVERGED: u8 = 1;
+/// Exit status: the request could not be carried out.
+pub const FAILED: u8 = 2;
+/// Exit status: Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Doctor { json } => doctor::run(json),
+        Verb::Demo { output, quiet } => demo::run(output, quiet),
+        Verb::Record(args) => record::run(&args, cli.verbose),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Export(args) => export::run(&args),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trapline: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Whoever reads our output may stop reading: `trapline inspect --exits .. | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| {
+        e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -174,7 +174,12 @@ pub struct DigestChunk {
 
 impl DigestDecoder {
     /// Decodes a chunk; `sites` gives the site of each of its exits, as the input stream has them.
-    pub fn decode(&mut self, first_exit: u64, bytes: &[u8], sites: impl Iterator<Item = u32>) -> Result<DigestChunk, Malformed> {
+    pub fn decode(
+        &mut self,
+        first_exit: u64,
+        bytes: &[u8],
+        sites: impl Iterator<Item = u32>,
+    ) -> Result<DigestChunk, Malformed> {
         self.predictor.chunk += 1;
         self.predictor.last = [0; COMPARED];
         let mut cursor = Cursor::new(bytes);

@@ -139,7 +139,12 @@ impl BlockHeader {
 }
 
 /// A whole block: header and stored payload, compressed where that makes it smaller.
-pub fn encode_block(kind: BlockType, first_exit: u64, raw: &[u8], compressor: &mut zstd::bulk::Compressor<'_>) -> Vec<u8> {
+pub fn encode_block(
+    kind: BlockType,
+    first_exit: u64,
+    raw: &[u8],
+    compressor: &mut zstd::bulk::Compressor<'_>,
+) -> Vec<u8> {
     let compressed = compressor.compress(raw).ok().filter(|c| c.len() < raw.len());
     let (flags, payload) = match &compressed {
         Some(c) => (FLAG_ZSTD, c.as_slice()),
@@ -164,7 +169,11 @@ pub fn decode_payload(header: &BlockHeader, stored: Vec<u8>) -> Result<Vec<u8>, 
         return Err(Malformed("the checksum of the payload is wrong"));
     }
     if header.flags & FLAG_ZSTD == 0 {
-        return if stored.len() == header.raw as usize { Ok(stored) } else { Err(Malformed("its sizes disagree")) };
+        return if stored.len() == header.raw as usize {
+            Ok(stored)
+        } else {
+            Err(Malformed("its sizes disagree"))
+        };
     }
     match zstd::bulk::decompress(&stored, header.raw as usize) {
         Ok(raw) if raw.len() == header.raw as usize => Ok(raw),

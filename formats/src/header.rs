@@ -119,8 +119,6 @@ pub struct Header {
     pub cpuid: Vec<CpuidEntry>,
     /// MSRs that KVM answers itself.
     pub msrs_allowed: Vec<MsrRange>,
-    /// Frequency of the guest's TSC in Hz, as the platform answers it.
-    pub guest_tsc_hz: u64,
     /// Ticks per second of the timing stream.
     pub tick_hz: u64,
     /// The clock of the timing stream: "tsc", "CLOCK_MONOTONIC_RAW".

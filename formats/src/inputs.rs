@@ -187,7 +187,9 @@ impl InputChunk {
                 EVENT => chunk.events.push((chunk.rows.len() as u32, decode_event(&mut cursor)?)),
                 token => {
                     let id = match token {
-                        PREDICTED => predictor.predicted().ok_or(Malformed("an exit is predicted by nothing"))?,
+                        PREDICTED => {
+                            predictor.predicted().ok_or(Malformed("an exit is predicted by nothing"))?
+                        }
                         token => u32::try_from(token - FIRST_SITE).map_err(|_| UNKNOWN_SITE)?,
                     };
                     let site = sites.get(id as usize).ok_or(UNKNOWN_SITE)?;
@@ -199,7 +201,13 @@ impl InputChunk {
         Ok(chunk)
     }
 
-    fn decode_exit(&mut self, cursor: &mut Cursor<'_>, predictor: &mut Predictor, id: u32, site: &Site) -> Result<(), Malformed> {
+    fn decode_exit(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        predictor: &mut Predictor,
+        id: u32,
+        site: &Site,
+    ) -> Result<(), Malformed> {
         let start = self.data.len() as u32;
         let mut fault = false;
         if site.kind.has_data() {
@@ -211,7 +219,8 @@ impl InputChunk {
                 let prediction = predictor.of(id);
                 prediction.value = cursor.delta(prediction.value)?;
                 let bytes = prediction.value.to_le_bytes();
-                self.data.extend_from_slice(bytes.get(..size).ok_or(Malformed("a site is wider than 8 bytes"))?);
+                self.data
+                    .extend_from_slice(bytes.get(..size).ok_or(Malformed("a site is wider than 8 bytes"))?);
             }
             if site.kind.may_fault() {
                 fault = cursor.byte()? != 0;
@@ -250,7 +259,9 @@ impl InputChunk {
     /// All events of the chunk: (number of the exit they follow, event). Events before the very first exit of a trace
     /// do not exist.
     pub fn events(&self) -> impl Iterator<Item = (u64, Event)> {
-        self.events.iter().map(|&(before, event)| ((self.first_exit + u64::from(before)).saturating_sub(1), event))
+        self.events
+            .iter()
+            .map(|&(before, event)| ((self.first_exit + u64::from(before)).saturating_sub(1), event))
     }
 }
 
@@ -276,7 +287,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn site(kind: ExitKind, size: u8, rep: bool) -> Site {
-        let instruction = Instruction { address: Gva(0x1000), bytes: vec![0xec], mode: CpuMode::Long64, cpl: 0 };
+        let instruction =
+            Instruction { address: Gva(0x1000), bytes: vec![0xec], mode: CpuMode::Long64, cpl: 0 };
         Site { kind, address: 0x3f8, size, rep, instruction }
     }
 

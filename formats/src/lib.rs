@@ -21,6 +21,7 @@
 mod address;
 mod console;
 pub mod digests;
+mod disassembly;
 mod end;
 pub mod envelope;
 mod error;
@@ -36,12 +37,11 @@ mod writer;
 
 pub use address::{ExitIndex, Gpa, Gva, NamedRange, Space};
 pub use console::{ConsoleEncoder, ConsoleText, printable};
+pub use disassembly::disassemble;
 pub use end::{End, EndReason, Unclaimed, Unclosed};
 pub use error::{Malformed, TraceError};
 pub use exit::{CpuMode, Event, Exit, ExitKind, Instruction, Site};
-pub use header::{
-    ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, Suspect,
-};
+pub use header::{ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, Suspect};
 pub use inputs::{InputChunk, InputEncoder};
 pub use reader::{BlockPlace, Damage, Trace};
 pub use state::{

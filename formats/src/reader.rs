@@ -62,8 +62,16 @@ impl Trace {
         let bytes = metadata.len();
         check_file_header(path, &file, bytes)?;
         let (blocks, damage) = walk(&file, bytes).map_err(io)?;
-        let mut trace =
-            Self { path: path.to_owned(), file, bytes, blocks, damage, header: Header::default(), sites: Vec::new(), end: None };
+        let mut trace = Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+            blocks,
+            damage,
+            header: Header::default(),
+            sites: Vec::new(),
+            end: None,
+        };
         trace.header = trace.only(BlockType::Header)?.ok_or_else(|| {
             let (offset, reason) = match &trace.damage {
                 Some(d) => (d.offset, d.reason.clone()),
@@ -142,7 +150,8 @@ impl Trace {
     pub fn start_memory(&self, mut load: impl FnMut(u64, &[u8])) -> Result<(), TraceError> {
         for place in self.places(BlockType::Memory) {
             let bytes = self.payload(&place, "memory block")?;
-            let pages = memory::decode(&bytes).map_err(|e| self.damaged(place.offset, "memory block", e.to_string()))?;
+            let pages = memory::decode(&bytes)
+                .map_err(|e| self.damaged(place.offset, "memory block", e.to_string()))?;
             pages.into_iter().for_each(|(number, content)| load(number, content));
         }
         Ok(())
@@ -172,13 +181,18 @@ impl Trace {
         self.inputs().map(move |inputs| {
             let inputs = inputs?;
             let what = "digests block";
-            let place = digests.next().ok_or_else(|| self.damaged(self.tail(), what, "it is missing".into()))?;
+            let place =
+                digests.next().ok_or_else(|| self.damaged(self.tail(), what, "it is missing".into()))?;
             let sites = inputs.exits().map(|e| e.site);
             let digests = decoder
                 .decode(place.header.first_exit, &self.payload(&place, what)?, sites)
                 .map_err(|e| self.damaged(place.offset, what, e.to_string()))?;
             if digests.first_exit != inputs.first_exit {
-                return Err(self.damaged(place.offset, what, "it belongs to other exits than the inputs".into()));
+                return Err(self.damaged(
+                    place.offset,
+                    what,
+                    "it belongs to other exits than the inputs".into(),
+                ));
             }
             Ok((inputs, digests))
         })
@@ -223,7 +237,8 @@ impl Trace {
         self.file
             .read_exact_at(&mut stored, place.offset + BLOCK_HEADER_BYTES as u64)
             .map_err(|source| TraceError::Io { action: "read", path: self.path.clone(), source })?;
-        decode_payload(&place.header, stored).map_err(|e: Malformed| self.damaged(place.offset, what, e.to_string()))
+        decode_payload(&place.header, stored)
+            .map_err(|e: Malformed| self.damaged(place.offset, what, e.to_string()))
     }
 
     fn damaged(&self, offset: u64, what: &'static str, reason: String) -> TraceError {

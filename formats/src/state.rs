@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Names of the general registers, in the order of [`Registers::general`] (the encoding order of the x86 manuals).
 pub const GENERAL_NAMES: [&str; 16] = [
-    "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15",
+    "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14",
+    "R15",
 ];
 
 /// RFLAGS.RF: set or not by how an exit happened, not by the guest's program (SDM vol. 3, 18.3.1.1). Never compared.

@@ -69,7 +69,11 @@ impl<'a> Cursor<'a> {
             let byte = self.byte()?;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return if shift == 63 && byte > 1 { Err(Malformed("an integer exceeds 64 bits")) } else { Ok(value) };
+                return if shift == 63 && byte > 1 {
+                    Err(Malformed("an integer exceeds 64 bits"))
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(Malformed("an integer exceeds 64 bits"))

@@ -39,7 +39,11 @@ impl TraceWriter {
         let error = |source| TraceError::Io { action: "create", path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
-        if replace { options.create(true).truncate(true) } else { options.create_new(true) };
+        if replace {
+            options.create(true).truncate(true)
+        } else {
+            options.create_new(true)
+        };
         let mut file = options.open(path).map_err(error)?;
         file.write_all(&encode_file_header()).map_err(error)?;
         let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(error)?;
@@ -71,7 +75,9 @@ impl TraceWriter {
     pub fn finish(&mut self) -> Result<(), TraceError> {
         self.queue = None;
         let result = match self.thread.take() {
-            Some(thread) => thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer thread panicked"))),
+            Some(thread) => {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer thread panicked")))
+            }
             None => Err(io::Error::other("the trace is closed")),
         };
         result.map_err(|source| TraceError::Io { action: "write", path: self.path.clone(), source })

@@ -1,7 +1,5 @@
 //! Code segments: what a RIP means.
 
-use crate::convention::decoder;
-use iced_x86::{Formatter, NasmFormatter};
 use kvm_bindings::kvm_sregs;
 use trapline_formats::CpuMode;
 
@@ -88,15 +86,4 @@ impl Cache {
     pub(crate) fn forget(&mut self) {
         self.last = None;
     }
-}
-
-/// Length and text of the first instruction; an empty text where the bytes are none.
-pub(crate) fn disassemble(bytes: &[u8], mode: CpuMode, address: u64) -> (usize, String) {
-    let instruction = decoder(bytes, mode, address).decode();
-    if instruction.is_invalid() {
-        return (bytes.len(), String::new());
-    }
-    let mut text = String::new();
-    NasmFormatter::new().format(&instruction, &mut text);
-    (instruction.len(), text)
 }

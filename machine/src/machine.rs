@@ -17,7 +17,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
 use trapline_formats::{
-    CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, Timing,
+    CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, Timing, disassemble,
 };
 
 /// What to build a machine from: the parts of a trace header that make the guest see what it saw.
@@ -412,6 +412,11 @@ impl Machine {
         msr::set(&self.vcpu, &[(IA32_TSC, value)])
     }
 
+    /// The guest's hardware TSC.
+    pub fn hardware_tsc(&self) -> Result<u64, MachineError> {
+        Ok(msr::get(&self.vcpu, &[0x10])?.first().map_or(0, |(_, value)| *value))
+    }
+
     /// Translates a linear address as the guest's page tables stand now.
     pub fn translate(&self, address: Gva) -> Option<Gpa> {
         let translation = self.vcpu.translate_gva(address.0).ok()?;
@@ -472,8 +477,9 @@ impl Machine {
         gave_up.mode = segment.describe();
         let mut bytes = [0; 15];
         let length = self.read_linear(Gva(gave_up.address), &mut bytes);
-        let (instruction, text) = code::disassemble(&bytes[..length], segment.mode, gave_up.address);
-        gave_up.bytes = bytes[..instruction.min(length)].to_vec();
+        let (used, text) =
+            disassemble(&bytes[..length], segment.mode, gave_up.address).unwrap_or((length, String::new()));
+        gave_up.bytes = bytes[..used].to_vec();
         gave_up.disassembly = text;
         gave_up
     }

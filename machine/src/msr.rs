@@ -29,15 +29,20 @@ pub const ALLOWED: &[MsrRange] = &[
     MsrRange { start: 0xc000_0100, end: 0xc000_0104 }, // FS_BASE, GS_BASE, KERNEL_GS_BASE, TSC_AUX
 ];
 
-/// Lets KVM answer `allowed` and hands every other MSR access to us.
-pub(crate) fn filter(vm: &VmFd, allowed: &[MsrRange]) -> Result<(), MachineError> {
+/// Has accesses that KVM does not know, refuses or is told to filter come to us.
+pub(crate) fn report(vm: &VmFd) -> Result<(), MachineError> {
     let reasons = KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER;
     let cap = kvm_enable_cap {
         cap: CAP_USER_SPACE_MSR as u32,
         args: [reasons.into(), 0, 0, 0],
         ..Default::default()
     };
-    vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_X86_USER_SPACE_MSR)"))?;
+    vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_X86_USER_SPACE_MSR)"))
+}
+
+/// Lets KVM answer `allowed` and hands every other MSR access to us.
+pub(crate) fn filter(vm: &VmFd, allowed: &[MsrRange]) -> Result<(), MachineError> {
+    report(vm)?;
     // A filter has at most 16 ranges; a bitmap may span what lies between two of ours, with zeros for "deny".
     let bitmaps: Vec<_> = groups(allowed);
     let ranges: Vec<_> = bitmaps

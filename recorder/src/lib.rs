@@ -1,6 +1,27 @@
 //! Runs guests under KVM and logs every trapped-and-emulated exit with its inputs.
+//!
+//! A [`Guest`] is loaded, a [`platform::Platform`] answers its exits, a [`Recorder`] runs it and writes the trace.
 #![forbid(unsafe_code)]
 
+mod clock;
+mod console;
 pub mod devices;
+mod disassembly;
+mod error;
+pub mod guest;
+mod handler;
+mod input;
+mod leak;
+mod log;
 pub mod pc;
 pub mod platform;
+mod recording;
+mod rewrite;
+mod timer;
+mod unclaimed;
+
+pub use error::RecorderError;
+pub use guest::Guest;
+pub use input::ConsoleInput;
+pub use recording::{Progress, RecordOptions, Recorder, Recording};
+pub use timer::StopHandle;

@@ -1,0 +1,193 @@
+//! Finds instructions in an image by following them from where it is entered.
+//!
+//! A raw byte scan would take data for code. So: recursive descent from known entry points, in the mode of each, through
+//! direct jumps and calls, across far jumps that change the mode. Addresses that followed code uses as constants (function
+//! pointers, interrupt vectors) are followed too, but on probation: if anything reached from such an address does not
+//! decode, all of it is dropped again.
+
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
+use std::collections::{BTreeMap, BTreeSet};
+use trapline_formats::CpuMode;
+
+/// A part of the image, as the guest sees it in linear memory.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Linear address of its first byte.
+    pub linear: u64,
+    /// Offset of its first byte in the image.
+    pub offset: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A place where code is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Base of its code segment.
+    pub segment_base: u64,
+    /// Offset in the segment.
+    pub ip: u64,
+    /// Mode it is decoded in.
+    pub mode: CpuMode,
+}
+
+/// The base of the real-mode segment F000, where PC firmware lives.
+const F_SEGMENT: u64 = 0xf_0000;
+
+/// An instruction that was reached: (offset in the image, mode).
+type Reached = BTreeMap<(u64, CpuMode), Instruction>;
+
+/// An image and how it is seen.
+struct Image<'a> {
+    bytes: &'a [u8],
+    views: &'a [View],
+}
+
+impl Image<'_> {
+    fn offset(&self, linear: u64) -> Option<u64> {
+        let view = self.views.iter().find(|v| linear.wrapping_sub(v.linear) < v.bytes)?;
+        Some(view.offset + (linear - view.linear))
+    }
+
+    fn decode(&self, entry: Entry) -> Option<(u64, Instruction)> {
+        let offset = self.offset(entry.segment_base.wrapping_add(entry.ip))?;
+        let bytes = &self.bytes[offset as usize..];
+        if bytes.len() >= 4 && bytes[..4] == [0; 4] {
+            return None; // `add [eax], al` twice: padding, not code
+        }
+        let instruction = Decoder::with_ip(entry.mode.bits(), bytes, entry.ip, DecoderOptions::NONE).decode();
+        (!instruction.is_invalid()).then_some((offset, instruction))
+    }
+}
+
+/// Offsets in the image of every instruction for which `wanted` says yes and that is reached from `entries`.
+pub fn find(
+    bytes: &[u8],
+    views: &[View],
+    entries: &[Entry],
+    wanted: impl Fn(&Instruction) -> bool,
+) -> BTreeSet<u64> {
+    let image = Image { bytes, views };
+    let mut reached = Reached::new();
+    let mut pointers = BTreeSet::new();
+    for &entry in entries {
+        // Entry points that were given are code, whatever follows.
+        let (found, _) = follow(&image, entry, &reached, &mut pointers);
+        reached.extend(found);
+    }
+    let mut tried = BTreeSet::new();
+    while let Some(entry) = pointers.pop_first() {
+        if !tried.insert(entry) {
+            continue;
+        }
+        let mut more = BTreeSet::new();
+        let (found, sound) = follow(&image, entry, &reached, &mut more);
+        if sound {
+            reached.extend(found);
+            pointers.extend(more.difference(&tried));
+        }
+    }
+    reached.iter().filter(|(_, i)| wanted(i)).map(|((offset, _), _)| *offset).collect()
+}
+
+/// Follows direct flow from an entry. Also says whether everything reached decodes.
+fn follow(
+    image: &Image<'_>,
+    entry: Entry,
+    known: &Reached,
+    pointers: &mut BTreeSet<Entry>,
+) -> (Reached, bool) {
+    let mut found = Reached::new();
+    let mut sound = true;
+    let mut work = vec![entry];
+    while let Some(at) = work.pop() {
+        let Some((offset, instruction)) = image.decode(at) else {
+            sound = false;
+            continue;
+        };
+        if known.contains_key(&(offset, at.mode)) || found.insert((offset, at.mode), instruction).is_some() {
+            continue;
+        }
+        constants(image, &instruction, at, pointers);
+        work.extend(successors(&instruction, at));
+    }
+    (found, sound)
+}
+
+/// Where control goes from an instruction, as far as the instruction alone says.
+fn successors(instruction: &Instruction, at: Entry) -> Vec<Entry> {
+    let next = Entry { ip: wrap(at.mode, instruction.next_ip()), ..at };
+    match instruction.flow_control() {
+        FlowControl::Next | FlowControl::XbeginXabortXend => vec![next],
+        FlowControl::ConditionalBranch | FlowControl::Call if is_near(instruction) => {
+            vec![next, Entry { ip: wrap(at.mode, instruction.near_branch_target()), ..at }]
+        }
+        FlowControl::UnconditionalBranch if is_near(instruction) => {
+            vec![Entry { ip: wrap(at.mode, instruction.near_branch_target()), ..at }]
+        }
+        FlowControl::UnconditionalBranch | FlowControl::Call => {
+            let far = far_target(instruction);
+            let falls = instruction.flow_control() == FlowControl::Call;
+            far.into_iter().chain(falls.then_some(next)).collect()
+        }
+        FlowControl::IndirectCall | FlowControl::Interrupt => vec![next],
+        // HLT comes here too on some decoders' terms; it is `Next` on iced's.
+        _ => Vec::new(),
+    }
+}
+
+fn is_near(instruction: &Instruction) -> bool {
+    matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)
+}
+
+/// The target of a direct far jump or call: where modes change.
+fn far_target(instruction: &Instruction) -> Option<Entry> {
+    let (offset, selector) = match instruction.code() {
+        Code::Jmp_ptr1616 | Code::Call_ptr1616 => {
+            (u64::from(instruction.far_branch16()), instruction.far_branch_selector())
+        }
+        Code::Jmp_ptr1632 | Code::Call_ptr1632 => {
+            (u64::from(instruction.far_branch32()), instruction.far_branch_selector())
+        }
+        _ => return None,
+    };
+    Some(if selector >= 0x1000 {
+        // Too large for the selectors of a firmware's GDT: a real-mode segment.
+        Entry { segment_base: u64::from(selector) << 4, ip: offset, mode: CpuMode::Real16 }
+    } else if offset > 0xffff {
+        Entry { segment_base: 0, ip: offset, mode: CpuMode::Protected32 }
+    } else {
+        Entry { segment_base: F_SEGMENT, ip: offset, mode: CpuMode::Protected16 }
+    })
+}
+
+fn wrap(mode: CpuMode, ip: u64) -> u64 {
+    match mode.bits() {
+        16 => ip & 0xffff,
+        32 => ip & 0xffff_ffff,
+        _ => ip,
+    }
+}
+
+/// Constants of an instruction that may be addresses of code.
+fn constants(image: &Image<'_>, instruction: &Instruction, at: Entry, pointers: &mut BTreeSet<Entry>) {
+    for op in 0..instruction.op_count() {
+        let value = match instruction.op_kind(op) {
+            OpKind::Immediate16 | OpKind::Immediate32 | OpKind::Immediate32to64 | OpKind::Immediate64 => {
+                instruction.immediate(op)
+            }
+            OpKind::Memory => instruction.memory_displacement64(),
+            _ => continue,
+        };
+        let wide = if at.mode == CpuMode::Long64 { CpuMode::Long64 } else { CpuMode::Protected32 };
+        if image.offset(value).is_some() {
+            pointers.insert(Entry { segment_base: 0, ip: value, mode: wide });
+        }
+        // An interrupt vector F000:xxxx in one constant, or an offset in the segment that the code itself is in.
+        if value >> 16 == 0xf000 {
+            pointers.insert(Entry { segment_base: F_SEGMENT, ip: value & 0xffff, mode: CpuMode::Real16 });
+        } else if at.mode.bits() == 16 && value <= 0xffff && image.offset(F_SEGMENT + value).is_some() {
+            pointers.insert(Entry { segment_base: F_SEGMENT, ip: value, mode: CpuMode::Real16 });
+        }
+    }
+}

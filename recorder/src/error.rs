@@ -1,0 +1,45 @@
+//! What can go wrong while recording.
+
+use std::path::PathBuf;
+use thiserror::Error;
+use trapline_formats::TraceError;
+use trapline_machine::MachineError;
+
+/// An error of the recorder.
+#[derive(Debug, Error)]
+pub enum RecorderError {
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The trace file.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A guest image cannot be read.
+    #[error("cannot read the {role} {path}: {source}")]
+    Image {
+        /// What it was meant to be: "firmware", "flat image".
+        role: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A guest image cannot be used.
+    #[error("{role} {path} cannot be loaded: {reason}")]
+    Unusable {
+        /// What it was meant to be.
+        role: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what to try.
+        reason: String,
+    },
+    /// The guest's memory has an impossible size.
+    #[error("--memory {bytes} bytes: {reason}")]
+    MemorySize {
+        /// What was asked for.
+        bytes: u64,
+        /// Why not.
+        reason: String,
+    },
+}

@@ -1,0 +1,51 @@
+//! Firmware ROMs: mapped at the top of 4 GiB, their last 128 KiB copied below 1 MiB, entered at the reset vector.
+
+use super::{Guest, Start, file, ram_regions, read_image};
+use crate::disassembly::{Entry, View};
+use crate::error::RecorderError;
+use crate::rewrite;
+use std::path::Path;
+use trapline_formats::{CpuMode, Gpa, MemoryRegion};
+
+const FOUR_GIB: u64 = 1 << 32;
+const ONE_MIB: u64 = 1 << 20;
+/// The legacy BIOS area: E0000-FFFFF. RAM here (as with the host bridge's PAM registers set to "RAM"), because firmware
+/// keeps variables in it.
+const LEGACY_BYTES: u64 = 128 << 10;
+/// What fits between the APICs at FEC00000-FEE00FFF and 4 GiB with room to spare.
+const LARGEST: u64 = 16 << 20;
+
+/// Loads a ROM from a file.
+pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
+    let mut memory = ram_regions(ram_bytes)?;
+    let image = read_image("firmware", path, LARGEST)?;
+    let bytes = image.len() as u64;
+    if bytes % (64 << 10) != 0 {
+        let reason =
+            format!("{bytes} bytes is no size of a ROM: it must be a multiple of 64 KiB, and at most 16 MiB");
+        return Err(RecorderError::Unusable { role: "firmware", path: path.to_owned(), reason });
+    }
+    let files = vec![file("firmware", path, &image)];
+    memory.push(MemoryRegion { gpa: FOUR_GIB - bytes, bytes, readonly: true });
+    memory.sort_by_key(|r| r.gpa);
+    let legacy = bytes.min(LEGACY_BYTES);
+    let views = [
+        View { linear: FOUR_GIB - bytes, offset: 0, bytes },
+        View { linear: ONE_MIB - legacy, offset: bytes - legacy, bytes: legacy },
+    ];
+    // The reset vector: CS base FFFF0000, IP FFF0 (SDM vol. 3, 10.1.4); the far jump there leads to F000:xxxx.
+    let reset = Entry { segment_base: 0xffff_0000, ip: 0xfff0, mode: CpuMode::Real16 };
+    let rewritten = rewrite::clock_reads(image, &views, &[reset]);
+    let low = rewritten.image[(bytes - legacy) as usize..].to_vec();
+    Ok(Guest {
+        entry: "firmware".into(),
+        memory,
+        ram_bytes,
+        contents: vec![(Gpa(FOUR_GIB - bytes), rewritten.image), (Gpa(ONE_MIB - legacy), low)],
+        files,
+        rewrites: rewritten.rewrites,
+        suspects: rewritten.suspects,
+        clock_port: rewritten.clock_port,
+        start: Start::Reset,
+    })
+}

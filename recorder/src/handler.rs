@@ -1,0 +1,395 @@
+//! The recording handler: answers each exit from the platform, logs it, and places interrupts.
+
+use crate::clock::Clock;
+use crate::console::ConsoleWatch;
+use crate::error::RecorderError;
+use crate::input::ConsoleInput;
+use crate::leak::LeakWatch;
+use crate::log::Log;
+use crate::platform::{Claim, MsrAnswer, Platform, Request, Time};
+use crate::recording::{Progress, RecordOptions};
+use crate::timer::StopHandle;
+use crate::unclaimed::UnclaimedCounts;
+use std::time::Duration;
+use trapline_formats::digests::{Checkpoint, compared};
+use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Space};
+use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, PageHashes, SiteTable};
+
+/// A checkpoint of the complete CPU state follows about every so many exits.
+const CHECKPOINT_EXITS: u64 = 4096;
+/// Console input is offered, and progress told, every so many exits: by count, so that it falls at the same exits again.
+const POLL_EXITS: u64 = 64;
+/// IA32_TIME_STAMP_COUNTER (SDM vol. 4): the platform answers rewritten clock reads as it answers this MSR.
+const IA32_TSC: u32 = 0x10;
+/// The longest wait for an interrupt before looking around again.
+const NAP: Duration = Duration::from_millis(250);
+
+pub(crate) struct RecordHandler<'a> {
+    platform: &'a mut dyn Platform,
+    clock: Clock,
+    now: Time,
+    sites: SiteTable,
+    log: Option<Log>,
+    leaks: Option<LeakWatch>,
+    /// Memory at the start, to compare the end with.
+    base: Option<PageHashes>,
+    exits: u64,
+    next_checkpoint: u64,
+    /// Time inside KVM_RUN of the last exit, whose time outside is not over yet.
+    guest_ticks: u64,
+    halted: bool,
+    window_requested: bool,
+    window_is_prompt: bool,
+    end: Option<EndReason>,
+    /// The guest stands right after the last exit: a place that a replay reaches too.
+    at_position: bool,
+    stop_seen: bool,
+    console: Option<ConsoleWatch>,
+    max_exits: u64,
+    input: ConsoleInput,
+    unclaimed: UnclaimedCounts,
+    stop: StopHandle,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl<'a> RecordHandler<'a> {
+    pub(crate) fn new(
+        platform: &'a mut dyn Platform,
+        clock: Clock,
+        options: RecordOptions,
+        stop: StopHandle,
+        progress: &'a mut dyn FnMut(Progress<'_>),
+    ) -> Self {
+        Self {
+            platform,
+            clock,
+            now: Time(0),
+            sites: SiteTable::default(),
+            log: None,
+            leaks: None,
+            base: None,
+            exits: 0,
+            next_checkpoint: CHECKPOINT_EXITS,
+            guest_ticks: 0,
+            halted: false,
+            window_requested: false,
+            window_is_prompt: options.window_is_prompt,
+            end: None,
+            at_position: false,
+            stop_seen: false,
+            console: options.until_console.map(ConsoleWatch::new),
+            max_exits: options.max_exits.unwrap_or(u64::MAX),
+            input: options.input,
+            unclaimed: UnclaimedCounts::default(),
+            stop,
+            progress,
+        }
+    }
+
+    /// Adds what a recording has and a plain run has not.
+    pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>, base: Option<PageHashes>) {
+        (self.log, self.leaks, self.base) = (log, leaks, base);
+    }
+
+    /// Answers the exit from the platform.
+    #[inline]
+    fn answer(&mut self, exit: &mut Exit) {
+        let (now, address) = (self.now, exit.address);
+        match exit.kind() {
+            ExitKind::PortRead => {
+                let size = usize::from(exit.size.max(1));
+                for element in exit.data_mut().chunks_mut(size) {
+                    if self.platform.port_read(now, address as u16, element) == Claim::Nobody {
+                        self.unclaimed.count(Space::Port, address, false);
+                    }
+                }
+            }
+            ExitKind::PortWrite => {
+                let size = usize::from(exit.size.max(1));
+                for element in exit.data().chunks(size) {
+                    if self.platform.port_write(now, address as u16, element) == Claim::Nobody {
+                        self.unclaimed.count(Space::Port, address, true);
+                    }
+                }
+            }
+            ExitKind::MmioRead => {
+                if self.platform.mmio_read(now, Gpa(address), exit.data_mut()) == Claim::Nobody {
+                    self.unclaimed.count(Space::Mmio, address, false);
+                }
+            }
+            ExitKind::MmioWrite => {
+                if self.platform.mmio_write(now, Gpa(address), exit.data()) == Claim::Nobody {
+                    self.unclaimed.count(Space::Mmio, address, true);
+                }
+            }
+            ExitKind::MsrRead => {
+                let answer = self.platform.msr_read(now, address as u32);
+                self.answer_msr(exit, answer, false);
+            }
+            ExitKind::MsrWrite => {
+                let value = exit.value();
+                let answer = self.platform.msr_write(now, address as u32, value);
+                self.answer_msr(exit, answer, true);
+            }
+            ExitKind::ClockRead => {
+                if let MsrAnswer::Value(value) = self.platform.msr_read(now, IA32_TSC) {
+                    exit.set_value(value);
+                }
+            }
+            ExitKind::Halt => self.halted = true,
+            ExitKind::Shutdown => self.end = Some(EndReason::TripleFault),
+            ExitKind::InterruptWindow => self.window_requested = false,
+            ExitKind::SetTpr => {}
+        }
+    }
+
+    fn answer_msr(&mut self, exit: &mut Exit, answer: MsrAnswer, is_write: bool) {
+        match answer {
+            MsrAnswer::Value(value) if !is_write => exit.set_value(value),
+            MsrAnswer::Value(_) => {}
+            MsrAnswer::GeneralProtection => {
+                exit.fault = true;
+                self.unclaimed.count(Space::Msr, exit.address, is_write);
+            }
+        }
+    }
+
+    /// Takes what the guest printed at this exit.
+    #[inline]
+    fn take_console(&mut self) {
+        let (log, console, end, progress) =
+            (&mut self.log, &mut self.console, &mut self.end, &mut self.progress);
+        self.platform.take_console(&mut |channel, bytes| {
+            if let Some(log) = log {
+                log.console(channel, bytes);
+            }
+            progress(Progress::Console(channel, bytes));
+            if console.as_mut().is_some_and(|c| c.push(channel, bytes)) && end.is_none() {
+                *end = console.as_ref().map(|c| EndReason::ConsoleMatch(c.pattern().to_owned()));
+            }
+        });
+    }
+
+    /// Looks for a reason to end here.
+    #[inline]
+    fn look_for_end(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = if let Some(request) = self.platform.take_request() {
+            Some(match request {
+                Request::Reset => EndReason::Reset,
+                Request::PowerOff => EndReason::PowerOff,
+                Request::Exit(code) => EndReason::ExitDevice(code),
+            })
+        } else if self.exits >= self.max_exits {
+            Some(EndReason::MaxExits)
+        } else {
+            self.stop.requested()
+        };
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Some(log) = &mut self.log {
+            log.event(event);
+        }
+    }
+
+    fn request_window(&mut self, machine: &mut Machine, wanted: bool) {
+        machine.request_interrupt_window(wanted);
+        self.window_requested = wanted;
+        self.event(if wanted { Event::WindowRequested } else { Event::WindowCancelled });
+    }
+
+    /// Gives the guest the interrupt that waits, if it can take one here.
+    fn interrupt(&mut self, machine: &mut Machine) -> Result<bool, MachineError> {
+        if !machine.can_take_interrupt() || !self.platform.interrupt_pending(self.now) {
+            return Ok(false);
+        }
+        let vector = self.platform.acknowledge_interrupt(self.now);
+        machine.inject_interrupt(vector)?;
+        self.event(Event::Interrupt { vector });
+        if self.window_requested {
+            self.request_window(machine, false);
+        }
+        Ok(true)
+    }
+
+    /// After HLT: waits until an interrupt wakes the guest, or finds that nothing will.
+    fn wait(&mut self, machine: &mut Machine) -> Result<(), RecorderError> {
+        if !machine.interrupts_enabled() {
+            self.end = Some(EndReason::Halted);
+            return Ok(());
+        }
+        loop {
+            self.now = self.clock.now();
+            self.input.offer(self.platform, self.now);
+            if self.interrupt(machine)? {
+                return Ok(());
+            }
+            if let Some(reason) = self.stop.requested() {
+                self.end = Some(reason);
+                return Ok(());
+            }
+            match self.platform.next_deadline() {
+                Some(deadline) if self.clock.jump(deadline) => {}
+                Some(deadline) => self.nap(Duration::from_nanos(deadline.0.saturating_sub(self.now.0)))?,
+                None if self.input.may_come() => self.nap(NAP)?,
+                None => {
+                    self.end = Some(EndReason::Idle);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn nap(&mut self, time: Duration) -> Result<(), RecorderError> {
+        self.write_if_old()?;
+        std::thread::park_timeout(time.min(NAP));
+        Ok(())
+    }
+
+    fn write_if_old(&mut self) -> Result<(), RecorderError> {
+        if let Some(log) = &mut self.log
+            && log.is_old()
+        {
+            log.cut(self.sites.sites())?;
+            (self.progress)(Progress::Exits(self.exits, log.bytes_written()));
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, machine: &Machine, with_memory: bool) -> Result<(), RecorderError> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let pages = match &self.base {
+            Some(base) if with_memory => Some(machine.memory().hashes()?.changes_since(base)),
+            _ => None,
+        };
+        log.checkpoint(Checkpoint { exit: self.exits.saturating_sub(1), cpu: machine.save()?, pages });
+        self.next_checkpoint = self.exits + CHECKPOINT_EXITS;
+        Ok(())
+    }
+
+    /// Ends the log. Returns how the recording ended, and the size of the trace.
+    pub(crate) fn finish(
+        mut self,
+        result: Result<(), RecorderError>,
+        machine: &mut Machine,
+    ) -> Result<(End, u64), RecorderError> {
+        match result {
+            Ok(()) => {}
+            Err(RecorderError::Machine(MachineError::GaveUp(why))) => {
+                self.end = Some(EndReason::Failed(why.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+        if self.at_position && self.exits > 0 {
+            self.checkpoint(machine, true)?;
+        }
+        let end = End {
+            reason: self.end.take().unwrap_or(EndReason::Interrupted),
+            exits: self.exits,
+            unclaimed: self.unclaimed.into_list(),
+            unclosed: self.leaks.map(LeakWatch::into_found).unwrap_or_default(),
+        };
+        let Some(mut log) = self.log else { return Ok((end, 0)) };
+        if self.exits > 0 {
+            log.timing(trapline_formats::Timing { guest: self.guest_ticks, vmm: 0 });
+        }
+        log.finish(self.sites.sites(), &end)?;
+        Ok((end, log.bytes_written()))
+    }
+}
+
+impl Handler for RecordHandler<'_> {
+    type Error = RecorderError;
+
+    #[inline]
+    fn exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<Flow, RecorderError> {
+        self.at_position = false;
+        self.now = self.clock.at_exit();
+        let mut site = 0;
+        let mut registers = None;
+        if let Some(log) = &mut self.log {
+            let cut = log.cut_if_due(self.sites.sites())?;
+            if cut {
+                (self.progress)(Progress::Exits(self.exits, log.bytes_written()));
+            }
+            let spent = machine.take_timing();
+            if self.exits > 0 {
+                log.timing(trapline_formats::Timing { guest: self.guest_ticks, vmm: spent.vmm });
+            }
+            self.guest_ticks = spent.guest;
+            site = self.sites.number(machine, exit)?;
+            registers = Some(machine.registers()?);
+        } else if exit.kind() == ExitKind::PortWrite
+            && machine.clock_port().map(u64::from) == Some(exit.address)
+        {
+            self.sites.number(machine, exit)?;
+        }
+        self.answer(exit);
+        if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite) {
+            self.take_console();
+        }
+        if let (Some(log), Some(registers)) = (&mut self.log, registers) {
+            log.exit(
+                site,
+                &self.sites.sites()[site as usize],
+                exit.data(),
+                exit.fault,
+                &compared(&registers),
+            );
+            if let Some(leaks) = &mut self.leaks {
+                leaks.look(self.exits, &registers);
+            }
+        }
+        self.exits += 1;
+        if self.exits % POLL_EXITS == 0 {
+            self.input.offer(self.platform, self.now);
+        }
+        self.look_for_end();
+        let is_due = self.log.is_some() && self.exits >= self.next_checkpoint;
+        if self.end.is_some() || self.halted || is_due {
+            return Ok(Flow::Settle);
+        }
+        if !self.platform.interrupt_pending(self.now) {
+            return Ok(Flow::Continue);
+        }
+        if machine.can_take_interrupt() {
+            return Ok(Flow::Settle);
+        }
+        if self.window_is_prompt && !self.window_requested {
+            self.request_window(machine, true);
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn settled(&mut self, machine: &mut Machine) -> Result<Control, RecorderError> {
+        self.at_position = true;
+        let halted = std::mem::take(&mut self.halted);
+        if self.end.is_none() && halted {
+            self.wait(machine)?;
+        } else if self.end.is_none() {
+            self.interrupt(machine)?;
+        }
+        if self.end.is_some() {
+            return Ok(Control::Stop);
+        }
+        if self.exits >= self.next_checkpoint {
+            self.checkpoint(machine, false)?;
+        }
+        Ok(Control::Continue)
+    }
+
+    fn kicked(&mut self, _: &mut Machine) -> Result<Control, RecorderError> {
+        self.at_position = false;
+        self.write_if_old()?;
+        let Some(reason) = self.stop.requested() else { return Ok(Control::Continue) };
+        // The next exit is a better place to end: a replay can compare everything there. One heartbeat long it may come.
+        if std::mem::replace(&mut self.stop_seen, true) {
+            self.end = Some(reason);
+            return Ok(Control::Stop);
+        }
+        Ok(Control::Continue)
+    }
+}

@@ -1,0 +1,47 @@
+//! What is typed at the guest's console.
+
+use crate::platform::{Platform, Time};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+/// Console input: from a file, all there from the start, or live.
+#[derive(Debug, Default)]
+pub struct ConsoleInput {
+    pending: VecDeque<u8>,
+    live: Option<Receiver<Vec<u8>>>,
+}
+
+impl ConsoleInput {
+    /// Bytes that are all there from the start. The guest gets them as fast as its serial port takes them, at places that
+    /// the exits decide: two recordings under the virtual clock get them at the same ones.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self { pending: bytes.into(), live: None }
+    }
+
+    /// Bytes as they come; whoever sends them wakes the guest with [`crate::StopHandle::wake`].
+    pub fn live(receiver: Receiver<Vec<u8>>) -> Self {
+        Self { pending: VecDeque::new(), live: Some(receiver) }
+    }
+
+    /// Whether more may come.
+    pub(crate) fn may_come(&self) -> bool {
+        !self.pending.is_empty() || self.live.is_some()
+    }
+
+    /// Offers what is there to the platform. True if it took something.
+    pub(crate) fn offer(&mut self, platform: &mut dyn Platform, now: Time) -> bool {
+        if let Some(live) = &self.live {
+            match live.try_recv() {
+                Ok(bytes) => self.pending.extend(bytes),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.live = None,
+            }
+        }
+        if self.pending.is_empty() {
+            return false;
+        }
+        let taken = platform.console_input(now, self.pending.make_contiguous());
+        self.pending.drain(..taken.min(self.pending.len()));
+        taken > 0
+    }
+}

@@ -1,0 +1,145 @@
+//! Recording a guest: building its machine, and the options and outcome of a run.
+
+use crate::clock::Clock;
+use crate::error::RecorderError;
+use crate::guest::Guest;
+use crate::handler::RecordHandler;
+use crate::input::ConsoleInput;
+use crate::leak::LeakWatch;
+use crate::log::Log;
+use crate::platform::Platform;
+use crate::timer::{HostTimer, StopHandle};
+use regex::bytes::Regex;
+use std::path::PathBuf;
+use std::time::Duration;
+use trapline_formats::{ClockMode, CpuState, End, Header};
+use trapline_machine::{
+    Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host, fixed_table, tick_hz,
+};
+
+/// What to record, and until when.
+#[derive(Debug, Default)]
+pub struct RecordOptions {
+    /// Where the trace goes; `None`: run without log, digests and timing (`--no-log`).
+    pub output: Option<PathBuf>,
+    /// Replace an existing trace.
+    pub replace: bool,
+    /// The clock of the devices.
+    pub clock: ClockMode,
+    /// End after this much host time.
+    pub timeout: Option<Duration>,
+    /// End after this many exits.
+    pub max_exits: Option<u64>,
+    /// End when a console line matches.
+    pub until_console: Option<Regex>,
+    /// What is typed at the console.
+    pub input: ConsoleInput,
+    /// Whether interrupt windows open promptly on this engine and may therefore be requested.
+    pub window_is_prompt: bool,
+}
+
+/// What a recording in progress tells.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// Console text, as it is printed: (channel, bytes).
+    Console(u8, &'a [u8]),
+    /// Now and then: (exits so far, bytes of the trace so far).
+    Exits(u64, u64),
+}
+
+/// A machine with a guest in it, ready to be recorded.
+pub struct Recorder<'p> {
+    machine: Machine,
+    platform: &'p mut dyn Platform,
+    options: RecordOptions,
+    header: Header,
+    start: CpuState,
+    stop: StopHandle,
+}
+
+/// A finished recording.
+#[derive(Debug)]
+pub struct Recording {
+    /// How it ended.
+    pub end: End,
+    /// Size of the trace in bytes; 0 without one.
+    pub bytes: u64,
+    /// The machine as the guest left it.
+    pub machine: Machine,
+}
+
+impl<'p> Recorder<'p> {
+    /// Builds the machine and loads the guest.
+    pub fn new(
+        kvm: &Kvm,
+        convention: Convention,
+        guest: &Guest,
+        platform: &'p mut dyn Platform,
+        options: RecordOptions,
+    ) -> Result<Self, RecorderError> {
+        let config = MachineConfig {
+            memory: guest.memory.clone(),
+            cpuid: fixed_table(kvm)?,
+            msrs_allowed: MSRS_ALLOWED.to_vec(),
+            clock_port: guest.clock_port,
+        };
+        let mut machine = Machine::new(kvm, &config)?;
+        machine.set_convention(convention);
+        for (gpa, bytes) in &guest.contents {
+            machine.memory().write(*gpa, bytes)?;
+        }
+        machine.restore(&guest.start.apply(machine.save()?))?;
+        let start = machine.save()?;
+        let tick_hz = tick_hz(kvm)?;
+        let header = Header {
+            recorder: env!("CARGO_PKG_VERSION").into(),
+            host: describe_host(kvm),
+            clock: options.clock,
+            entry: guest.entry.clone(),
+            files: guest.files.clone(),
+            memory: config.memory,
+            cpuid: config.cpuid,
+            msrs_allowed: config.msrs_allowed,
+            tick_hz,
+            tick_source: "tsc".into(),
+            rewrites: guest.rewrites.clone(),
+            suspects: guest.suspects.clone(),
+            console_channels: platform.console_channels(),
+            names: platform.names(),
+        };
+        Ok(Self { machine, platform, options, header, start, stop: StopHandle::for_this_thread() })
+    }
+
+    /// A handle that ends the recording from another thread (Ctrl-C).
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// The machine, before the recording starts.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Records until the guest or the options end it.
+    pub fn record(mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Recording, RecorderError> {
+        let mut log = None;
+        let mut base = None;
+        let mut leaks = None;
+        if let Some(path) = &self.options.output {
+            let mut open = Log::create(path, self.options.replace, self.header.tick_hz)?;
+            open.start(&self.header, &self.start, &self.machine)?;
+            log = Some(open);
+            base = Some(self.machine.memory().hashes()?);
+            leaks = Some(LeakWatch::start(&mut self.machine)?);
+            self.machine.start_timing();
+        }
+        let timer = HostTimer::start(&self.stop, self.options.timeout);
+        let clock = Clock::new(self.options.clock, self.header.tick_hz);
+        let mut handler = RecordHandler::new(self.platform, clock, self.options, self.stop, progress);
+        handler.observe(log, leaks, base);
+        let result = self.machine.run(&mut handler);
+        drop(timer);
+        let (end, bytes) = handler.finish(result, &mut self.machine)?;
+        Ok(Recording { end, bytes, machine: self.machine })
+    }
+}

@@ -1,0 +1,44 @@
+//! What can keep a replay from being carried out. A divergence is not among it: that is an outcome.
+
+use thiserror::Error;
+use trapline_formats::TraceError;
+use trapline_machine::MachineError;
+
+/// An error of the replayer.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The trace file cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The trace is readable only up to here.
+    #[error(
+        "the replay was faithful up to exit {last}, where the readable part of the trace ends: {reason}. \
+         `--until {last}` replays just that part"
+    )]
+    Truncated {
+        /// The last exit that was replayed.
+        last: u64,
+        /// What is wrong with the trace.
+        reason: String,
+    },
+    /// There is nothing to replay.
+    #[error("the trace holds no whole exit: {reason}")]
+    Nothing {
+        /// Why.
+        reason: String,
+    },
+    /// An exit was asked for that the trace does not have.
+    #[error("--until {asked}: the trace has {exits} exits, numbered from 0")]
+    NoSuchExit {
+        /// What was asked for.
+        asked: u64,
+        /// What there is.
+        exits: u64,
+    },
+    /// The trace was made elsewhere and cannot be replayed here.
+    #[error("this trace cannot be replayed here: {0}")]
+    Host(String),
+}

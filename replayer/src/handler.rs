@@ -1,0 +1,287 @@
+//! The replaying handler: answers each exit from the log and compares everything the guest shows.
+
+use crate::divergence::{Divergence, PastExit, What};
+use crate::error::ReplayError;
+use crate::replay::Progress;
+use crate::source::Source;
+use std::collections::{BTreeMap, VecDeque};
+use trapline_formats::digests::{self, compared};
+use trapline_formats::{ConsoleText, Difference, Event, ExitKind, Site, TraceError};
+use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, PageHashes, SiteTable};
+
+/// Exits kept for a divergence's history.
+const HISTORY: usize = 8;
+/// Progress is told every so many exits.
+const PROGRESS_EXITS: u64 = 1024;
+
+pub(crate) struct ReplayHandler<'a> {
+    source: Source<'a>,
+    /// The dictionary of the trace.
+    recorded_sites: &'a [Site],
+    by_site: BTreeMap<&'a Site, u32>,
+    /// The dictionary of this run, and what each of its sites is called in the trace.
+    sites: SiteTable,
+    names: Vec<Option<u32>>,
+    console: std::iter::Peekable<Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>>,
+    base: PageHashes,
+    until: u64,
+    exits: u64,
+    history: VecDeque<(u64, u32, Vec<u8>)>,
+    divergence: Option<Divergence>,
+    failed: Option<ReplayError>,
+    /// Exits at the last kick: equal ones in a row mean silence.
+    exits_at_kick: Option<u64>,
+    silent_kicks: u32,
+    silence_limit: u32,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl<'a> ReplayHandler<'a> {
+    pub(crate) fn new(
+        source: Source<'a>,
+        recorded_sites: &'a [Site],
+        console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
+        base: PageHashes,
+        until: u64,
+        silence_limit: u32,
+        progress: &'a mut dyn FnMut(Progress<'_>),
+    ) -> Self {
+        let by_site = recorded_sites.iter().zip(0u32..).collect();
+        Self {
+            source,
+            recorded_sites,
+            by_site,
+            sites: SiteTable::default(),
+            names: Vec::new(),
+            console: console.peekable(),
+            base,
+            until,
+            exits: 0,
+            history: VecDeque::with_capacity(HISTORY),
+            divergence: None,
+            failed: None,
+            exits_at_kick: None,
+            silent_kicks: 0,
+            silence_limit,
+            progress,
+        }
+    }
+
+    /// Exits replayed, and how the replay ended.
+    pub(crate) fn finish(self) -> (u64, Option<Divergence>, Option<ReplayError>) {
+        (self.exits, self.divergence, self.failed)
+    }
+
+    /// The number in the trace of a site of this run.
+    #[inline]
+    fn recorded_number(&mut self, number: u32) -> Option<u32> {
+        while self.names.len() < self.sites.sites().len() {
+            let site = &self.sites.sites()[self.names.len()];
+            self.names.push(self.by_site.get(site).copied());
+        }
+        self.names[number as usize]
+    }
+
+    fn past(&self, index: u64, site: u32, data: &[u8]) -> PastExit {
+        let site = self.recorded_sites[site as usize].clone();
+        PastExit { index, site, data: data.to_vec() }
+    }
+
+    /// The current recorded exit.
+    fn expected(&self) -> Option<PastExit> {
+        self.source.current().map(|r| self.past(r.index, r.site, r.data))
+    }
+
+    fn diverge(&mut self, what: What, actual: Option<PastExit>, differences: Vec<Difference>, note: String) {
+        if self.divergence.is_some() {
+            return;
+        }
+        let history = self.history.iter().map(|(index, site, data)| self.past(*index, *site, data)).collect();
+        let expected = self.expected();
+        let exit = expected.as_ref().map_or(self.exits, |e| e.index);
+        self.divergence = Some(Divergence { exit, what, expected, actual, differences, note, history });
+    }
+
+    /// KVM gave up in the middle: a divergence, for the recording went on.
+    pub(crate) fn gave_up(&mut self, why: &MachineError) {
+        if matches!(self.source.advance(), Ok(true)) {
+            self.diverge(What::GaveUp, None, Vec::new(), why.to_string());
+        }
+    }
+
+    /// Compares an exit with the recorded one; true if they are the same as far as they can be compared.
+    fn compare(&mut self, machine: &mut Machine, exit: &Exit, number: u32) -> Result<bool, ReplayError> {
+        let name = self.recorded_number(number);
+        let registers = compared(&machine.registers()?);
+        let Some(recorded) = self.source.current() else { return Ok(true) };
+        let is_input = exit.kind().is_input();
+        let same_site = name == Some(recorded.site);
+        let same_size = exit.data().len() == recorded.data.len();
+        let same_data = is_input || exit.data() == recorded.data;
+        if same_site && same_size && same_data && registers == *recorded.registers {
+            return Ok(true);
+        }
+        let differences: Vec<_> = (0..digests::COMPARED)
+            .filter(|&r| registers[r] != recorded.registers[r])
+            .map(|r| Difference {
+                name: digests::name(r).to_owned(),
+                expected: format!("{:#x}", recorded.registers[r]),
+                actual: format!("{:#x}", registers[r]),
+            })
+            .collect();
+        let what = if !same_site || !same_size {
+            What::Site
+        } else if !same_data {
+            What::Data
+        } else {
+            What::Registers
+        };
+        // What the guest reads is the log's to say, whichever side: shown as recorded only.
+        let data = if is_input { vec![0; exit.data().len()] } else { exit.data().to_vec() };
+        let data = if is_input && same_site && same_size { recorded.data.to_vec() } else { data };
+        let actual =
+            PastExit { index: recorded.index, site: self.sites.sites()[number as usize].clone(), data };
+        self.diverge(what, Some(actual), differences, String::new());
+        Ok(false)
+    }
+
+    fn remember(&mut self) {
+        let Some(r) = self.source.current() else { return };
+        let entry = (r.index, r.site, r.data.to_vec());
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(entry);
+    }
+
+    fn print_console(&mut self, index: u64) -> Result<(), ReplayError> {
+        while let Some(text) = self.console.next_if(|t| t.as_ref().map_or(true, |t| t.exit <= index)) {
+            let text = text?;
+            (self.progress)(Progress::Console(text.channel, &text.bytes));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, machine: &mut Machine, event: Event) -> Result<(), ReplayError> {
+        match event {
+            Event::Interrupt { vector } if machine.can_take_interrupt() => {
+                machine.inject_interrupt(vector)?
+            }
+            Event::Interrupt { vector } => {
+                let note = format!("vector {vector:#x}: interrupts are disabled or shadowed");
+                self.diverge(What::Interrupt, None, Vec::new(), note);
+            }
+            Event::Nmi => machine.inject_nmi()?,
+            Event::WindowRequested => machine.request_interrupt_window(true),
+            Event::WindowCancelled => machine.request_interrupt_window(false),
+            Event::Checkpoint => self.check(machine)?,
+        }
+        Ok(())
+    }
+
+    /// Compares the complete state with a checkpoint.
+    fn check(&mut self, machine: &Machine) -> Result<(), ReplayError> {
+        let Some(checkpoint) = self.source.next_checkpoint().cloned() else { return Ok(()) };
+        let differences = checkpoint.cpu.differences(&machine.save()?);
+        if !differences.is_empty() {
+            self.diverge(What::State, None, differences, "after the exit's instruction completed".into());
+            return Ok(());
+        }
+        let Some(recorded) = checkpoint.pages else { return Ok(()) };
+        let recorded: BTreeMap<u64, u64> = recorded.into_iter().collect();
+        let changed: BTreeMap<u64, u64> =
+            machine.memory().hashes()?.changes_since(&self.base).into_iter().collect();
+        let show =
+            |hash: Option<&u64>| hash.map_or_else(|| "as at the start".to_owned(), |h| format!("{h:016x}"));
+        let numbers: std::collections::BTreeSet<_> = recorded.keys().chain(changed.keys()).collect();
+        let differences: Vec<_> = numbers
+            .into_iter()
+            .filter(|n| recorded.get(n) != changed.get(n))
+            .map(|n| Difference {
+                name: format!("page {:#x}", n << 12),
+                expected: show(recorded.get(n)),
+                actual: show(changed.get(n)),
+            })
+            .collect();
+        if !differences.is_empty() {
+            self.diverge(What::Memory, None, differences, "XXH3-64 of each page that differs".into());
+        }
+        Ok(())
+    }
+}
+
+impl Handler for ReplayHandler<'_> {
+    type Error = ReplayError;
+
+    #[inline]
+    fn exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<Flow, ReplayError> {
+        if self.divergence.is_some() {
+            return Ok(Flow::Settle);
+        }
+        match self.source.advance() {
+            Ok(true) => {}
+            Ok(false) => return Ok(Flow::Settle),
+            Err(error) => {
+                self.failed = Some(error.into());
+                return Ok(Flow::Settle);
+            }
+        }
+        if exit.kind() == ExitKind::InterruptWindow {
+            machine.request_interrupt_window(false);
+        }
+        let number = self.sites.number(machine, exit)?;
+        if !self.compare(machine, exit, number)? {
+            return Ok(Flow::Settle);
+        }
+        if let Some(recorded) = self.source.current() {
+            if exit.kind().is_input() {
+                exit.data_mut().copy_from_slice(recorded.data);
+            }
+            exit.fault = recorded.fault;
+            let index = recorded.index;
+            self.print_console(index)?;
+        }
+        self.remember();
+        self.exits += 1;
+        if self.exits % PROGRESS_EXITS == 0 {
+            (self.progress)(Progress::Exits(self.exits));
+        }
+        while let Some(event @ (Event::WindowRequested | Event::WindowCancelled)) = self.source.peek_event() {
+            self.source.next_event();
+            self.apply(machine, event)?;
+        }
+        let settle = self.exits > self.until || self.source.peek_event().is_some();
+        Ok(if settle { Flow::Settle } else { Flow::Continue })
+    }
+
+    fn settled(&mut self, machine: &mut Machine) -> Result<Control, ReplayError> {
+        while self.divergence.is_none()
+            && let Some(event) = self.source.next_event()
+        {
+            self.apply(machine, event)?;
+        }
+        let is_over = self.divergence.is_some() || self.failed.is_some() || self.exits > self.until;
+        Ok(if is_over { Control::Stop } else { Control::Continue })
+    }
+
+    fn kicked(&mut self, _: &mut Machine) -> Result<Control, ReplayError> {
+        if self.exits_at_kick.replace(self.exits) != Some(self.exits) {
+            self.silent_kicks = 0;
+            return Ok(Control::Continue);
+        }
+        self.silent_kicks += 1;
+        if self.silent_kicks < self.silence_limit {
+            return Ok(Control::Continue);
+        }
+        if let Err(error) = self.source.advance() {
+            self.failed = Some(error.into());
+        }
+        self.diverge(
+            What::Silence,
+            None,
+            Vec::new(),
+            "it computes without an exit where the recording had one".into(),
+        );
+        Ok(Control::Stop)
+    }
+}

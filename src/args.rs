@@ -1,0 +1,273 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Record any KVM guest, replay it exactly, and price every instruction that trapped.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Say more: once for notes, twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// What this host's KVM can do, measured with built-in probe guests.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Record, replay and report a built-in guest: the first minute.
+    Demo {
+        /// Keep the trace here.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        /// No progress bars.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Run a guest and write everything it could not have known by itself to a trace.
+    Record(Box<Record>),
+    /// Reproduce a recorded run from its trace, and compare everything the guest shows.
+    Replay(Replay),
+    /// What each trapped instruction costs.
+    Report(Report),
+    /// What a trace holds.
+    Inspect(Inspect),
+    /// Write a trace in another format, one row per exit.
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+#[group(id = "guest", required = true, multiple = false, args = ["firmware", "flat"])]
+pub struct Record {
+    /// Boot this firmware ROM from the reset vector.
+    #[arg(long, value_name = "ROM")]
+    pub firmware: Option<PathBuf>,
+    /// Load this flat image at 0x8000 and enter it there.
+    #[arg(long, value_name = "FILE")]
+    pub flat: Option<PathBuf>,
+    /// The mode a flat image is entered in.
+    #[arg(long, default_value = "64", value_name = "BITS")]
+    pub mode: FlatMode,
+    /// Guest memory: a number of bytes, or with a suffix K, M, G.
+    #[arg(long, default_value = "64M", value_parser = bytes, value_name = "SIZE")]
+    pub memory: u64,
+    /// Where the trace goes.
+    #[arg(short, long, default_value = "run.trap")]
+    pub output: PathBuf,
+    /// Replace an existing trace.
+    #[arg(long)]
+    pub force: bool,
+    /// What moves the time of the guest's devices. `virtual`: a fixed step per exit, so that two recordings are identical.
+    #[arg(long, default_value = "host")]
+    pub clock: Clock,
+    /// End after this much host time: 30s, 500ms, 2m.
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
+    /// End after this many exits.
+    #[arg(long, value_name = "N")]
+    pub max_exits: Option<u64>,
+    /// End when a line on a console matches this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    pub until_console: Option<String>,
+    /// Type the content of this file at the serial console; `-`: standard input.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Run the same machine without log, digests and timing: the baseline of our own overhead.
+    #[arg(long)]
+    pub no_log: bool,
+    /// Neither console nor progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The trace.
+    pub trace: PathBuf,
+    /// Stop after this exit.
+    #[arg(long, value_name = "EXIT")]
+    pub until: Option<u64>,
+    /// Replay so many times; stop at the first divergence.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub repeat: u64,
+    /// Print what the guest printed, as it printed it: escape sequences reach your terminal.
+    #[arg(long)]
+    pub console: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The trace.
+    pub trace: PathBuf,
+    /// What a row stands for.
+    #[arg(long, default_value = "instruction")]
+    pub by: By,
+    /// Only the first N rows; 0: all. The text report shows 20 unless told otherwise, files hold all.
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// The form of the report.
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// Write the report here.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Replace an existing file.
+    #[arg(long)]
+    pub force: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The trace.
+    pub trace: PathBuf,
+    /// List these exits: A..B (B not included), A.., ..B, or one number.
+    #[arg(long, value_parser = range, value_name = "A..B", allow_hyphen_values = true)]
+    pub exits: Option<ExitRange>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The trace.
+    pub trace: PathBuf,
+    /// The format.
+    #[arg(long, value_name = "FORMAT")]
+    pub to: ExportFormat,
+    /// Where it goes.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Replace an existing file.
+    #[arg(long)]
+    pub force: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FlatMode {
+    #[value(name = "16")]
+    Bits16,
+    #[value(name = "32")]
+    Bits32,
+    #[value(name = "64")]
+    Bits64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Clock {
+    /// Timers follow host time.
+    Host,
+    /// Time advances by a fixed step per exit and jumps to the next deadline at HLT.
+    Virtual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Instruction, kind of exit, and port, address or MSR.
+    Instruction,
+    /// Kind of exit.
+    Reason,
+    /// Device.
+    Device,
+    /// Port, address or MSR.
+    Address,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    Csv,
+    Parquet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One row per exit.
+    Parquet,
+}
+
+/// A half-open range of exits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitRange {
+    pub start: u64,
+    pub end: u64,
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((i, 'k' | 'K')) => (&text[..i], 10),
+        Some((i, 'm' | 'M')) => (&text[..i], 20),
+        Some((i, 'g' | 'G')) => (&text[..i], 30),
+        _ => (text, 0),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| "a size is a number, with K, M or G behind it if you like".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "more than 64 bits can count".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
+        .unwrap_or((text, 1.0));
+    let value: f64 =
+        number.parse().map_err(|_| "a time is a number and a unit: 500ms, 30s, 2m".to_owned())?;
+    Duration::try_from_secs_f64(value * unit).map_err(|e| e.to_string())
+}
+
+fn range(text: &str) -> Result<ExitRange, String> {
+    let number = |t: &str, default| {
+        if t.is_empty() { Ok(default) } else { t.parse().map_err(|_| format!("`{t}` is no exit")) }
+    };
+    match text.split_once("..") {
+        Some((a, b)) => {
+            let range = ExitRange { start: number(a, 0)?, end: number(b, u64::MAX)? };
+            if range.start <= range.end { Ok(range) } else { Err("it ends before it begins".into()) }
+        }
+        None => number(text, 0).map(|start| ExitRange { start, end: start.saturating_add(1) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_times_and_ranges_are_read_as_people_write_them() {
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert!(bytes("many").is_err() && bytes("99999999999G").is_err());
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("-1s").is_err());
+        assert_eq!(range("3..7"), Ok(ExitRange { start: 3, end: 7 }));
+        assert_eq!(range("..7"), Ok(ExitRange { start: 0, end: 7 }));
+        assert_eq!(range("5"), Ok(ExitRange { start: 5, end: 6 }));
+        assert!(range("7..3").is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! `trapline inspect`: what a trace holds.
+
+use crate::args::{ExitRange, Inspect};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use trapline_formats::envelope::BlockType;
+use trapline_formats::{Event, Exit, Site, Trace, TraceError, printable};
+
+/// Version of the JSON output.
+const SCHEMA_VERSION: u32 = 0;
+
+/// Runs the verb.
+pub fn run(args: &Inspect) -> Result<u8> {
+    let trace = Trace::open(&args.trace)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match (args.exits, args.json) {
+        (Some(range), json) => list(&trace, range, json, &mut out)?,
+        (None, true) => writeln!(out, "{:#}", overview_json(&trace))?,
+        (None, false) => overview(&trace, &mut out)?,
+    }
+    out.flush()?;
+    // What is readable has been shown; that something is missing still has to be told.
+    Ok(if trace.damage().is_some() { crate::FAILED } else { 0 })
+}
+
+/// What has to be counted by reading the streams.
+#[derive(Default)]
+struct Counts {
+    exits: u64,
+    events: BTreeMap<&'static str, u64>,
+    by_kind: BTreeMap<&'static str, u64>,
+    error: Option<String>,
+}
+
+impl Counts {
+    fn of(trace: &Trace) -> Self {
+        let mut counts = Self::default();
+        for chunk in trace.inputs() {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    counts.error = Some(error.to_string());
+                    break;
+                }
+            };
+            counts.exits += chunk.len() as u64;
+            for exit in chunk.exits() {
+                *counts.by_kind.entry(trace.sites()[exit.site as usize].kind.name()).or_default() += 1;
+            }
+            for (_, event) in chunk.events() {
+                *counts.events.entry(event_name(event)).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::Interrupt { .. } => "interrupt",
+        Event::Nmi => "nmi",
+        Event::WindowRequested => "window-requested",
+        Event::WindowCancelled => "window-cancelled",
+        Event::Checkpoint => "checkpoint",
+    }
+}
+
+/// Bytes in the file by type of block.
+fn sizes(trace: &Trace) -> BTreeMap<u16, (u64, u64, u64)> {
+    let mut sizes = BTreeMap::new();
+    for block in trace.blocks() {
+        let (count, raw, stored) = sizes.entry(block.header.kind).or_insert((0, 0, 0));
+        *count += 1;
+        *raw += u64::from(block.header.raw);
+        *stored += u64::from(block.header.stored);
+    }
+    sizes
+}
+
+fn block_name(kind: u16) -> String {
+    BlockType::from_number(kind)
+        .map_or_else(|| format!("unknown ({kind})"), |t| t.name().replace(" block", ""))
+}
+
+fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
+    let header = trace.header();
+    let counts = Counts::of(trace);
+    let safe = |text: &str| printable(text.as_bytes(), false);
+    writeln!(out, "{}", trace.path().display())?;
+    if let Some(damage) = trace.damage() {
+        writeln!(
+            out,
+            "  DAMAGED       at byte {:#x}: {}; everything before it is shown",
+            damage.offset, damage.reason
+        )?;
+    }
+    if let Some(error) = &counts.error {
+        writeln!(out, "  DAMAGED       {error}; exits before it are counted")?;
+    }
+    let host = &header.host;
+    writeln!(
+        out,
+        "  recorded by   trapline {} on {} ({})",
+        safe(&header.recorder),
+        safe(&host.engine),
+        safe(&host.kernel)
+    )?;
+    writeln!(
+        out,
+        "  processor     {} (signature {:#x}, microcode {:#x})",
+        safe(&host.cpu_brand),
+        host.cpu_signature,
+        host.microcode
+    )?;
+    writeln!(out, "  entered as    {}, clock {:?}", safe(&header.entry), header.clock)?;
+    for file in &header.files {
+        writeln!(
+            out,
+            "  {:<13} {} ({} bytes, xxh3 {:016x})",
+            safe(&file.role),
+            safe(&file.name),
+            file.bytes,
+            file.xxh3
+        )?;
+    }
+    for region in &header.memory {
+        let kind = if region.readonly { "ROM" } else { "RAM" };
+        writeln!(out, "  {kind:<13} {:#x}..{:#x}", region.gpa, region.gpa + region.bytes)?;
+    }
+    match trace.end() {
+        Some(end) => writeln!(out, "  ended         {}", end.reason)?,
+        None => writeln!(out, "  ended         unknown: the end is missing")?,
+    }
+    writeln!(out, "  exits         {} at {} sites", counts.exits, trace.sites().len())?;
+    for (kind, count) in &counts.by_kind {
+        writeln!(out, "    {count:>12}  {kind}")?;
+    }
+    if !counts.events.is_empty() {
+        writeln!(out, "  events")?;
+    }
+    for (kind, count) in &counts.events {
+        writeln!(out, "    {count:>12}  {kind}")?;
+    }
+    writeln!(out, "  streams       blocks        raw     stored  bytes per exit raw, stored")?;
+    for (kind, (count, raw, stored)) in sizes(trace) {
+        let each = |n: u64| n as f64 / counts.exits.max(1) as f64;
+        writeln!(
+            out,
+            "    {:<12} {count:>5} {raw:>10} {stored:>10}  {:>8.2} {:>8.2}",
+            block_name(kind),
+            each(raw),
+            each(stored)
+        )?;
+    }
+    clocks(trace, out)
+}
+
+/// Clock reads: closed, suspected, open.
+fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
+    let header = trace.header();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
+    writeln!(out, "  clock reads   {} rewritten", header.rewrites.len())?;
+    for r in &header.rewrites {
+        let by = printable(r.found_by.as_bytes(), false);
+        writeln!(out, "    {:#012x}  {} -> {}  found by {by}", r.gpa, hex(&r.original), hex(&r.replacement))?;
+    }
+    for s in &header.suspects {
+        writeln!(
+            out,
+            "    {:#012x}  {}  not rewritten: not proved to be an instruction",
+            s.gpa,
+            hex(&s.bytes)
+        )?;
+    }
+    let Some(end) = trace.end() else { return Ok(()) };
+    for u in &end.unclosed {
+        let (source, evidence) =
+            (printable(u.source.as_bytes(), false), printable(u.evidence.as_bytes(), false));
+        writeln!(out, "    UNCLOSED: {source} executed, first seen at exit {}: {evidence}", u.exit)?;
+    }
+    if !end.unclaimed.is_empty() {
+        writeln!(out, "  no device at")?;
+    }
+    for u in &end.unclaimed {
+        writeln!(
+            out,
+            "    {:>12}  {:?}: {} reads, {} writes",
+            format!("{:#x}", u.address),
+            u.space,
+            u.reads,
+            u.writes
+        )?;
+    }
+    Ok(())
+}
+
+fn overview_json(trace: &Trace) -> Value {
+    let counts = Counts::of(trace);
+    let blocks: Vec<_> = sizes(trace)
+        .into_iter()
+        .map(|(kind, (count, raw, stored))| {
+            json!({"type": block_name(kind), "blocks": count, "raw_bytes": raw, "stored_bytes": stored})
+        })
+        .collect();
+    json!({
+        "schema_version": SCHEMA_VERSION,
+        "path": trace.path().to_string_lossy(),
+        "bytes": trace.bytes(),
+        "damage": trace.damage().map(|d| json!({"offset": d.offset, "reason": d.reason})).or_else(|| counts.error.map(|e| json!({"reason": e}))),
+        "header": trace.header(),
+        "end": trace.end(),
+        "exits": counts.exits,
+        "sites": trace.sites().len(),
+        "exits_by_kind": counts.by_kind,
+        "events": counts.events,
+        "blocks": blocks,
+    })
+}
+
+/// Lists exits, with the events that follow each.
+fn list(trace: &Trace, range: ExitRange, as_json: bool, out: &mut impl Write) -> Result<()> {
+    for chunk in trace.inputs() {
+        let chunk = chunk.map_err(|e: TraceError| e)?;
+        if chunk.first_exit >= range.end {
+            break;
+        }
+        let mut events = chunk.events().peekable();
+        for exit in chunk.exits() {
+            let mut after = Vec::new();
+            while let Some((_, event)) = events.next_if(|(index, _)| *index <= exit.index) {
+                after.push(event);
+            }
+            if (range.start..range.end).contains(&exit.index) {
+                let site = &trace.sites()[exit.site as usize];
+                if as_json {
+                    json_line(&exit, site, &after, out)?
+                } else {
+                    text_line(&exit, site, &after, out)?
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Write) -> Result<()> {
+    let address = if site.kind.space().is_some() { format!("{:#x}", site.address) } else { String::new() };
+    let data: String = exit.data.iter().rev().take(8).map(|b| format!("{b:02x}")).collect();
+    let data = if data.is_empty() { data } else { format!("0x{data}") };
+    let more = if exit.data.len() > 8 { format!(" ({} bytes)", exit.data.len()) } else { String::new() };
+    let fault = if exit.fault { " #GP" } else { "" };
+    writeln!(
+        out,
+        "{:>10}  {:<16} {address:>10}  {data:<18}{more}{fault} {:#x}  {}",
+        exit.index,
+        site.kind.name(),
+        site.instruction.address.0,
+        site.instruction.text()
+    )?;
+    for event in events {
+        writeln!(out, "{:>10}  {}", "", event_text(*event))?;
+    }
+    Ok(())
+}
+
+fn event_text(event: Event) -> String {
+    match event {
+        Event::Interrupt { vector } => format!("-> interrupt, vector {vector:#x}"),
+        other => format!("-> {}", event_name(other)),
+    }
+}
+
+fn json_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Write) -> Result<()> {
+    let events: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Interrupt { vector } => json!({"event": "interrupt", "vector": vector}),
+            other => json!({"event": event_name(*other)}),
+        })
+        .collect();
+    let line = json!({
+        "exit": exit.index,
+        "site": exit.site,
+        "kind": site.kind.name(),
+        "address": site.kind.space().map(|_| site.address),
+        "size": site.size,
+        "data": exit.data.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+        "fault": exit.fault,
+        "instruction_address": site.instruction.address.0,
+        "mode": site.instruction.mode.name(),
+        "cpl": site.instruction.cpl,
+        "events": events,
+    });
+    writeln!(out, "{line}")?;
+    Ok(())
+}

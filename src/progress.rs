@@ -1,0 +1,83 @@
+//! Progress bars: on a terminal, and nowhere else.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// A bar (with a known length) or a spinner on standard error; nothing in a pipe or when quiet.
+pub fn bar(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
+    let is_shown = !quiet && std::io::stderr().is_terminal();
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.set_draw_target(if is_shown {
+        ProgressDrawTarget::stderr_with_hz(8)
+    } else {
+        ProgressDrawTarget::hidden()
+    });
+    // A template that does not parse is caught by the test below; the default style is no loss then.
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    if is_shown {
+        bar.enable_steady_tick(Duration::from_millis(250));
+    }
+    bar
+}
+
+/// Of a recording: exits, exits/s, log size.
+pub const RECORD: &str = "{spinner} recording  {human_pos} exits  {per_sec}  {msg}  {elapsed}";
+/// Of a replay: per cent, exits/s.
+pub const REPLAY: &str = "replaying  [{bar:30}] {percent:>3} %  {human_pos} exits  {per_sec}  {eta}";
+/// Of a report.
+pub const REPORT: &str = "reading  [{bar:30}] {percent:>3} %  {human_pos} exits  {per_sec}";
+
+/// Console text of a guest on standard output, without tearing a bar on standard error.
+pub struct ConsoleOut {
+    bar: ProgressBar,
+    line: Vec<u8>,
+}
+
+impl ConsoleOut {
+    /// Output beside this bar.
+    pub fn beside(bar: ProgressBar) -> Self {
+        Self { bar, line: Vec::new() }
+    }
+
+    /// Prints bytes as they are. Beside a visible bar, whole lines only.
+    pub fn print(&mut self, bytes: &[u8]) {
+        if self.bar.is_hidden() {
+            write_out(bytes);
+            return;
+        }
+        self.line.extend_from_slice(bytes);
+        if let Some(end) = self.line.iter().rposition(|b| *b == b'\n') {
+            let rest = self.line.split_off(end + 1);
+            let lines = std::mem::replace(&mut self.line, rest);
+            self.bar.suspend(|| write_out(&lines));
+        }
+    }
+
+    /// Prints what is left of a line.
+    pub fn finish(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        self.bar.suspend(|| write_out(&line));
+    }
+}
+
+fn write_out(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    // A closed standard output does not end a recording: the trace matters more than its echo.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_parse() {
+        for template in [RECORD, REPLAY, REPORT] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! `trapline record`
+
+use crate::args::{Clock, FlatMode, Record};
+use crate::progress::{self, ConsoleOut};
+use crate::terminal::RawTerminal;
+use crate::{FAILED, INTERRUPTED};
+use anyhow::{Context, Result, bail};
+use indicatif::HumanBytes;
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use trapline_formats::{ClockMode, End, EndReason, Space};
+use trapline_machine::doctor::window_is_prompt;
+use trapline_machine::open_and_probe;
+use trapline_recorder::guest::{firmware, flat};
+use trapline_recorder::pc::{Pc, PcConfig};
+use trapline_recorder::{ConsoleInput, Guest, Progress, RecordOptions, Recorder, StopHandle};
+
+/// Ends an interactive recording, as in telnet: Ctrl-].
+const ESCAPE: u8 = 0x1d;
+
+/// Runs the verb.
+#[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
+pub fn run(args: &Record, verbose: u8) -> Result<u8> {
+    let guest = load(args)?;
+    if !args.no_log && args.output.exists() && !args.force {
+        bail!("{} exists: --force replaces it, -o names another file", args.output.display());
+    }
+    let (kvm, convention) = open_and_probe()?;
+    let mut pc = Pc::new(PcConfig { epoch_unix_s: epoch(args.clock), ..PcConfig::with_ram(guest.ram_bytes) });
+    let (keys, typed) = mpsc::channel();
+    let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
+    let options = RecordOptions {
+        output: (!args.no_log).then(|| args.output.clone()),
+        replace: args.force,
+        clock: match args.clock {
+            Clock::Host => ClockMode::Host,
+            Clock::Virtual => ClockMode::Virtual,
+        },
+        timeout: args.timeout,
+        max_exits: args.max_exits,
+        until_console: until(args.until_console.as_deref())?,
+        input: match &args.input {
+            Some(path) => ConsoleInput::from_bytes(read_input(path)?),
+            None if is_interactive => ConsoleInput::live(typed),
+            None => ConsoleInput::default(),
+        },
+        window_is_prompt: window_is_prompt(&kvm)?,
+    };
+    let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;
+    let stop = recorder.stop_handle();
+    let on_interrupt = stop.clone();
+    ctrlc::set_handler(move || on_interrupt.interrupt()).context("cannot catch Ctrl-C")?;
+    let raw = if is_interactive { type_into(keys, stop) } else { None };
+
+    let bar = progress::bar(None, progress::RECORD, args.quiet || raw.is_some());
+    let mut console = ConsoleOut::beside(bar.clone());
+    let started = Instant::now();
+    let result = recorder.record(&mut |progress| match progress {
+        Progress::Console(_, bytes) if !args.quiet => console.print(bytes),
+        Progress::Console(..) => {}
+        Progress::Exits(exits, bytes) => {
+            bar.set_position(exits);
+            bar.set_message(HumanBytes(bytes).to_string());
+        }
+    });
+    console.finish();
+    bar.finish_and_clear();
+    drop(raw);
+    let recording = result.map_err(|e| readable_part(e.into(), args))?;
+    let seconds = started.elapsed().as_secs_f64();
+    if !args.quiet {
+        summarize(args, &recording.end, recording.bytes, seconds, verbose);
+    }
+    Ok(match &recording.end.reason {
+        EndReason::Interrupted => INTERRUPTED,
+        EndReason::Failed(why) => {
+            eprintln!("trapline: KVM could not go on: {why}");
+            FAILED
+        }
+        _ => 0,
+    })
+}
+
+fn load(args: &Record) -> Result<Guest> {
+    Ok(match (&args.firmware, &args.flat) {
+        (Some(rom), _) => firmware::load(rom, args.memory)?,
+        (None, Some(image)) => {
+            let mode = match args.mode {
+                FlatMode::Bits16 => flat::Mode::Bits16,
+                FlatMode::Bits32 => flat::Mode::Bits32,
+                FlatMode::Bits64 => flat::Mode::Bits64,
+            };
+            flat::load(image, mode, args.memory)?
+        }
+        (None, None) => bail!("name a guest: --firmware ROM or --flat FILE"),
+    })
+}
+
+/// The real-time clock shows host time under the host clock, and the same date in every recording under the virtual one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "under --clock host the guest's RTC follows the host: an input like any other"
+)]
+fn epoch(clock: Clock) -> i64 {
+    match clock {
+        Clock::Virtual => PcConfig::with_ram(0).epoch_unix_s,
+        Clock::Host => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64),
+    }
+}
+
+fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
+    pattern.map(|p| regex::bytes::Regex::new(p).with_context(|| format!("--until-console `{p}`"))).transpose()
+}
+
+fn read_input(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).with_context(|| format!("cannot read the console input {}", path.display()))
+}
+
+/// Sends keys to the guest from a thread of its own, which ends with the process.
+fn type_into(keys: mpsc::Sender<Vec<u8>>, stop: StopHandle) -> Option<RawTerminal> {
+    let raw = RawTerminal::enter()?;
+    eprintln!("trapline: the keyboard is the guest's; Ctrl-] ends the recording");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 256];
+        while let Ok(n @ 1..) = std::io::stdin().read(&mut buffer) {
+            if buffer[..n].contains(&ESCAPE) {
+                stop.interrupt();
+                return;
+            }
+            if keys.send(buffer[..n].to_vec()).is_err() {
+                return;
+            }
+            stop.wake();
+        }
+    });
+    Some(raw)
+}
+
+fn readable_part(error: anyhow::Error, args: &Record) -> anyhow::Error {
+    let error = error.context("the recording failed");
+    match trapline_formats::Trace::open(&args.output) {
+        Ok(_) if !args.no_log => {
+            let path = args.output.display();
+            error.context(format!(
+                "{path} is readable up to where it was written; `trapline inspect {path}` says how far"
+            ))
+        }
+        _ => error,
+    }
+}
+
+fn summarize(args: &Record, end: &End, bytes: u64, seconds: f64, verbose: u8) {
+    let exits = end.exits;
+    eprintln!("\ntrapline: {exits} exits in {seconds:.1} s; {}", end.reason);
+    if !args.no_log {
+        let each = if exits == 0 { 0.0 } else { bytes as f64 / exits as f64 };
+        eprintln!("trapline: {}: {}, {each:.2} bytes per exit", args.output.display(), HumanBytes(bytes));
+    }
+    if !end.unclosed.is_empty() {
+        let first = &end.unclosed[0];
+        eprintln!(
+            "trapline: warning: {} executed unclosed (first seen at exit {}: {}); a replay may diverge after it",
+            first.source, first.exit, first.evidence
+        );
+    }
+    if verbose > 0 {
+        for u in &end.unclaimed {
+            let space = match u.space {
+                Space::Port => "port",
+                Space::Mmio => "address",
+                Space::Msr => "MSR",
+            };
+            eprintln!(
+                "trapline: no device at {space} {:#x}: {} reads, {} writes",
+                u.address, u.reads, u.writes
+            );
+        }
+    } else if !end.unclaimed.is_empty() {
+        eprintln!(
+            "trapline: {} addresses have no device (reads give all ones); -v lists them",
+            end.unclaimed.len()
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! `trapline replay`
+
+use crate::args::Replay;
+use crate::progress::{self, ConsoleOut};
+use crate::{DIVERGED, INTERRUPTED};
+use anyhow::Result;
+use std::time::Instant;
+use trapline_formats::Trace;
+use trapline_machine::open_and_probe;
+use trapline_replayer::{Outcome, Progress, ReplayOptions, replay};
+
+/// Runs the verb.
+#[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
+pub fn run(args: &Replay) -> Result<u8> {
+    let trace = Trace::open(&args.trace)?;
+    let (kvm, convention) = open_and_probe()?;
+    ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()))?;
+    let total = trace.end().map(|e| args.until.map_or(e.exits, |u| u.saturating_add(1).min(e.exits)));
+    let options = ReplayOptions { until: args.until, ..ReplayOptions::default() };
+    let mut exits = 0;
+    let started = Instant::now();
+    for round in 1..=args.repeat {
+        let bar = progress::bar(total, progress::REPLAY, args.quiet);
+        let mut console = ConsoleOut::beside(bar.clone());
+        let result = replay(&kvm, convention, &trace, &options, &mut |progress| match progress {
+            Progress::Console(_, bytes) if args.console && round == 1 => console.print(bytes),
+            Progress::Console(..) => {}
+            Progress::Exits(exits) => bar.set_position(exits),
+        });
+        console.finish();
+        bar.finish_and_clear();
+        let replay = result?;
+        if let Outcome::Diverged(divergence) = replay.outcome {
+            if args.repeat > 1 {
+                println!("replay {round} of {}:", args.repeat);
+            }
+            print!("{divergence}");
+            explain(&trace, divergence.exit);
+            return Ok(DIVERGED);
+        }
+        exits = replay.exits;
+    }
+    let seconds = started.elapsed().as_secs_f64() / args.repeat as f64;
+    let times = if args.repeat == 1 { String::new() } else { format!("{} replays, each ", args.repeat) };
+    println!("faithful: {times}{exits} exits, all identical to the recording ({seconds:.2} s)");
+    Ok(0)
+}
+
+/// Names what is known to be open.
+fn explain(trace: &Trace, exit: u64) {
+    let Some(end) = trace.end() else { return };
+    for unclosed in end.unclosed.iter().filter(|u| u.exit <= exit) {
+        println!(
+            "\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
+            unclosed.source, unclosed.exit, unclosed.evidence
+        );
+    }
+}
