@@ -23,7 +23,7 @@ fn main() {
     if let (Ok(task), Ok(trace)) = (std::env::var("TRAPLINE_TASK"), std::env::var("TRAPLINE_TRACE")) {
         return run(&task, Path::new(&trace));
     }
-    let exits = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(1_000_000);
+    let exits = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(1_000_000);
     let dir = tempfile::tempdir().unwrap();
     let path = synthesize(&dir.path().join("run.trap"), exits);
     let bytes = path.metadata().unwrap().len();

@@ -1,6 +1,7 @@
 //! Instructions as text.
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, FormatterTextKind, NasmFormatter};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use trapline_formats::{ExitKind, Rewrite, Site};
 
@@ -13,28 +14,43 @@ pub(crate) struct Disassembly {
     pub(crate) text: Option<String>,
 }
 
-/// Disassembles the instruction of a site. Where a clock read was rewritten, the text is that of the original
-/// instruction and the bytes are those that trapped.
-pub(crate) fn disassemble(site: &Site, rewrites: &[Rewrite]) -> Disassembly {
-    let (trapped, length) = decode(site, &site.instruction.bytes);
-    let bytes = hex(site.instruction.bytes.get(..length).unwrap_or(&site.instruction.bytes));
-    let text = match original(site, rewrites) {
-        Some(original) => decode(site, original).0,
-        None => trapped,
-    };
-    Disassembly { bytes, text }
+/// No x86 instruction is longer (SDM vol. 2, 2.3.11). What a trace holds beyond it is not looked at.
+const LONGEST: usize = 15;
+
+/// The disassembler of one trace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disassembler<'a> {
+    /// Rewritten instructions: the original by page offset and replacement. Sites are linear and rewrites physical; the
+    /// page offset is what they have in common.
+    rewrites: BTreeMap<(u64, &'a [u8]), &'a [u8]>,
 }
 
-/// The bytes that stood where a clock read traps now. Sites are linear, rewrites physical: the page offset is common.
-fn original<'a>(site: &Site, rewrites: &'a [Rewrite]) -> Option<&'a [u8]> {
-    if site.kind != ExitKind::ClockRead {
-        return None;
+impl<'a> Disassembler<'a> {
+    pub(crate) fn new(rewrites: &'a [Rewrite]) -> Self {
+        let by_place = |r: &'a Rewrite| ((r.gpa & 0xfff, r.replacement.as_slice()), r.original.as_slice());
+        Self { rewrites: rewrites.iter().map(by_place).collect() }
     }
-    let same_place = |r: &&Rewrite| {
-        r.gpa & 0xfff == site.instruction.address.0 & 0xfff
-            && site.instruction.bytes.starts_with(&r.replacement)
-    };
-    rewrites.iter().find(same_place).map(|r| r.original.as_slice())
+
+    /// Disassembles the instruction of a site. Where a clock read was rewritten, the text is that of the original
+    /// instruction and the bytes are those that trapped.
+    pub(crate) fn of(&self, site: &Site) -> Disassembly {
+        let bytes = &site.instruction.bytes[..site.instruction.bytes.len().min(LONGEST)];
+        let (trapped, length) = decode(site, bytes);
+        let text = match self.original(site, bytes) {
+            Some(original) => decode(site, original).0,
+            None => trapped,
+        };
+        Disassembly { bytes: hex(bytes.get(..length).unwrap_or(bytes)), text }
+    }
+
+    /// The bytes that stood where a clock read traps now.
+    fn original(&self, site: &Site, bytes: &[u8]) -> Option<&'a [u8]> {
+        if site.kind != ExitKind::ClockRead {
+            return None;
+        }
+        let offset = site.instruction.address.0 & 0xfff;
+        (1..=bytes.len()).rev().find_map(|n| self.rewrites.get(&(offset, &bytes[..n])).copied())
+    }
 }
 
 /// The text of the first instruction in `bytes` and its length; no text and no bytes too many where there is none.
@@ -92,7 +108,7 @@ mod tests {
     }
 
     fn text(mode: CpuMode, bytes: &[u8]) -> Option<String> {
-        disassemble(&site(ExitKind::MmioWrite, mode, bytes), &[]).text
+        Disassembler::default().of(&site(ExitKind::MmioWrite, mode, bytes)).text
     }
 
     #[test]
@@ -106,9 +122,10 @@ mod tests {
 
     #[test]
     fn bytes_after_the_instruction_are_not_shown() {
-        let shown = disassemble(&site(ExitKind::PortRead, CpuMode::Long64, &[0xec, 0x90, 0x90]), &[]);
+        let shown =
+            Disassembler::default().of(&site(ExitKind::PortRead, CpuMode::Long64, &[0xec, 0x90, 0x90]));
         assert_eq!(shown, Disassembly { bytes: "ec".into(), text: Some("in al, dx".into()) });
-        let unknown = disassemble(&site(ExitKind::PortRead, CpuMode::Long64, &[]), &[]);
+        let unknown = Disassembler::default().of(&site(ExitKind::PortRead, CpuMode::Long64, &[]));
         assert_eq!(unknown, Disassembly { bytes: String::new(), text: None });
     }
 
@@ -120,10 +137,9 @@ mod tests {
             replacement: vec![0xe6, 0x7e],
             found_by: String::new(),
         };
-        let shown = disassemble(
-            &site(ExitKind::ClockRead, CpuMode::Long64, &[0xe6, 0x7e]),
-            std::slice::from_ref(&rewrite),
-        );
+        let rewrites = [rewrite];
+        let shown =
+            Disassembler::new(&rewrites).of(&site(ExitKind::ClockRead, CpuMode::Long64, &[0xe6, 0x7e]));
         assert_eq!(shown, Disassembly { bytes: "e67e".into(), text: Some("rdtsc".into()) });
     }
 

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use crate::disassembly::disassemble;
+use crate::disassembly::Disassembler;
 use crate::error::AnalyzerError;
 use crate::names::{Names, space_name};
 use crate::output::Output;
@@ -94,7 +94,8 @@ fn site_columns(trace: &Trace) -> PolarsResult<DataFrame> {
     let device: Vec<_> = sites.iter().map(|s| name(s).map(|n| n.device.into_owned())).collect();
     let register: Vec<_> =
         sites.iter().map(|s| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty())).collect();
-    let text: Vec<_> = sites.iter().map(|s| disassemble(s, &trace.header().rewrites).text).collect();
+    let disassembler = Disassembler::new(&trace.header().rewrites);
+    let text: Vec<_> = sites.iter().map(|s| disassembler.of(s).text).collect();
     let kind: Vec<_> = sites.iter().map(|s| Some(s.kind.name())).collect();
     let space: Vec<_> = sites.iter().map(|s| s.kind.space().map(space_name)).collect();
     let mode: Vec<_> = sites.iter().map(|s| Some(s.instruction.mode.name())).collect();

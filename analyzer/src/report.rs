@@ -96,8 +96,9 @@ impl Report {
         self.damage.as_ref()
     }
 
-    /// Whether the whole recording is covered: nothing is damaged, and the end is there.
+    /// Whether the whole recording is covered: nothing is damaged, and the end is there with as many exits as were read.
     pub fn is_whole(&self) -> bool {
-        self.damage.is_none() && self.timing_damage.is_none() && self.end.is_some()
+        let all_there = self.end.as_ref().is_some_and(|end| end.exits == self.totals.exits);
+        self.damage.is_none() && self.timing_damage.is_none() && all_there
     }
 }

@@ -1,7 +1,7 @@
 //! The aggregated rows as a data frame.
 
 use crate::aggregate::Aggregate;
-use crate::disassembly::{Disassembly, disassemble};
+use crate::disassembly::{Disassembler, Disassembly};
 use crate::groups::Groups;
 use crate::histogram::Histogram;
 use crate::names::{Names, space_name};
@@ -76,10 +76,9 @@ impl Source<'_> {
 
     /// What a row is about. A column holds what all sites of the row have in common.
     fn who(&self, rows: &[Row<'_>]) -> Vec<Column> {
-        let code: Vec<Option<Disassembly>> = rows
-            .iter()
-            .map(|row| common(self.sites_of(row.members).map(|s| disassemble(s, &self.header.rewrites))))
-            .collect();
+        let disassembler = Disassembler::new(&self.header.rewrites);
+        let code: Vec<Option<Disassembly>> =
+            rows.iter().map(|row| common(self.sites_of(row.members).map(|s| disassembler.of(s)))).collect();
         let name = |s: &Site| s.kind.space().and_then(|space| self.names.of(space, s.address));
         let device = |s: &Site| name(s).map(|n| n.device.into_owned());
         let register = |s: &Site| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty());

@@ -6,6 +6,8 @@ use super::numbers::{bar, count, counted, duration, percentages, size};
 use std::fmt::Display;
 use trapline_formats::{ClockMode, printable};
 
+/// Files and warnings of one sort that are shown; JSON has all.
+const FEW: usize = 8;
 /// Characters of a bar at 100 percent.
 const BAR: usize = 30;
 
@@ -49,13 +51,17 @@ impl Page<'_> {
                 report.timing_damage.as_ref().map_or(String::new(), |d| format!(": {}", safe(&d.reason)));
             warnings.push(format!("TIMES MISSING: {timed}{why}."));
         }
-        for unclosed in report.end.iter().flat_map(|end| &end.unclosed) {
+        for unclosed in report.end.iter().flat_map(|end| &end.unclosed).take(FEW) {
             warnings.push(format!(
                 "UNCLOSED: {}, first seen at exit {}: {}. A replay may diverge.",
                 safe(&unclosed.source),
                 count(unclosed.exit),
                 safe(&unclosed.evidence)
             ));
+        }
+        let more = report.end.as_ref().map_or(0, |end| end.unclosed.len().saturating_sub(FEW));
+        if more > 0 {
+            warnings.push(format!("UNCLOSED: {} more, the JSON report has them all.", count(more as u64)));
         }
         if !warnings.is_empty() {
             self.blank();
@@ -72,7 +78,7 @@ impl Page<'_> {
         let host = &header.host;
         let brand = if host.cpu_brand.trim().is_empty() { &host.cpu_vendor } else { &host.cpu_brand };
         self.fact("host", &list([safe(&host.engine), named("Linux", &host.kernel), safe(brand.trim())]));
-        for file in &header.files {
+        for file in header.files.iter().take(FEW) {
             let text = format!(
                 "{} {} ({}, xxh3 {:016x})",
                 safe(&file.role),

@@ -30,7 +30,7 @@ fn every_grouping_has_its_rows() {
         let mut names: Vec<_> =
             Cells(report.table()).strs(column).into_iter().map(|s| s.map(str::to_owned)).collect();
         names.sort();
-        names.into_iter().map(|n| n.unwrap_or_default()).collect::<Vec<_>>()
+        names.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>()
     };
     assert_eq!(rows(By::Reason, "kind"), ["halt", "mmio-write", "msr-read", "port-read", "port-write"]);
     assert_eq!(rows(By::Device, "device"), ["", "", "CMOS/RTC", "COM1", "CPU", "IDE primary", "local APIC"]);
