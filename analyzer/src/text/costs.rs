@@ -195,10 +195,13 @@ fn target(cells: Cells<'_>, row: usize) -> String {
     let device = cells.str("device", row).filter(|device| !(is_msr && *device == "CPU"));
     let name = [device, cells.str("register", row)];
     let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let names_address = |address: u64| name.to_lowercase().contains(&format!("{address:#x}"));
     match (cells.u64("address", row), space) {
         (Some(address), Some("port")) if name.is_empty() => format!("{address:#x} (port)"),
         (Some(address), Some("msr")) if name.is_empty() => format!("{address:#x} (MSR)"),
         (Some(address), _) if name.is_empty() => format!("{address:#x} (memory)"),
+        // "debug port 0x402" says it all.
+        (Some(address), _) if names_address(address) => name,
         (Some(address), _) => format!("{address:#x} {name}"),
         (None, _) if cells.u32("sites", row).unwrap_or(1) > 1 => {
             format!("{} {name}", counted(cells.u32("sites", row).unwrap_or(1).into(), "site"))

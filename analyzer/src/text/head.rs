@@ -42,7 +42,9 @@ impl Page<'_> {
             }
             _ => {}
         }
-        if report.totals.timed_exits < report.totals.exits {
+        let missing = report.totals.exits.saturating_sub(report.totals.timed_exits);
+        // A recorder that was killed in the VMM time of its last exit could not time it.
+        if missing > 1 || missing == 1 && report.totals.timed_exits == 0 {
             let timed = match report.totals.timed_exits {
                 0 => "no exit has a time".into(),
                 n => format!("only the first {} exits have a time", count(n)),
@@ -137,13 +139,9 @@ impl Page<'_> {
         let percents = percentages(&parts.map(|p| p.2));
         let each =
             |cell: &dyn Fn(usize) -> String, last: String| (0..parts.len()).map(cell).chain([last]).collect();
-        let unit = super::numbers::Unit::fitting(t.total_ns as f64);
         let columns = vec![
             Column::text("time", each(&|i| parts[i].0.into(), "recording".into())),
-            Column::number(
-                unit.name,
-                each(&|i| unit.number(parts[i].2 as f64), unit.number(t.total_ns as f64)),
-            ),
+            Column::number("", each(&|i| duration(parts[i].2), duration(t.total_ns))),
             Column::number("%", each(&|i| format!("{:.1}", percents[i]), "100.0".into())),
             Column::text("", each(&|i| parts[i].1.into(), "measured".into())),
             Column::text("", each(&|i| parts[i].3.into(), String::new())),

@@ -103,6 +103,18 @@ fn the_platform_of_the_trace_names_its_devices() {
 }
 
 #[test]
+fn a_name_that_holds_its_address_is_not_prefixed_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trace = SyntheticTrace::create(&dir.path().join("a.trap"), &header());
+    for port in [0xe9, 0x3f8] {
+        let site = trace.site(ExitKind::PortWrite, port, 1, 0x8000, &[0xee]);
+        trace.exit(site, b"x", 1000, 500);
+    }
+    let text = report(&trace.end(halted()), By::Address).to_text(None, 100);
+    assert!(text.contains("  debug port 0xE9 data\n") && text.contains("  0x3f8 COM1 data\n"), "{text}");
+}
+
+#[test]
 fn top_keeps_the_dearest_rows_and_idleness() {
     let (_dir, path) = recorded();
     let report = report(&path, By::Site);
