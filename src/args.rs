@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "guest", required = true, multiple = false, args = ["firmware", "flat"])]
+#[command(group(ArgGroup::new("guest").required(true).args(["firmware", "flat"])))]
 pub struct Record {
     /// Boot this firmware ROM from the reset vector.
     #[arg(long, value_name = "ROM")]

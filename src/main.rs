@@ -40,10 +40,24 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("trapline: {error:#}");
+            eprintln!("trapline: {}", message(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// An error with its causes; a cause that a message already quotes is not said twice.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        if said.contains(&cause) {
+            said
+        } else if said.is_empty() {
+            cause
+        } else {
+            said + ": " + &cause
+        }
+    })
 }
 
 /// Whoever reads our output may stop reading: `trapline inspect --exits .. | head`.
