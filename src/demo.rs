@@ -36,12 +36,14 @@ pub fn run(output: Option<PathBuf>, quiet: bool) -> Result<u8> {
         ..RecordOptions::default()
     };
     let bar = progress::bar(None, progress::RECORD, quiet);
-    let mut console = ConsoleOut::beside(bar.clone());
+    let mut console = ConsoleOut::beside(bar.clone(), false);
+    let mut at_line_start = true;
     let started = Instant::now();
     let recording = Recorder::new(&kvm, convention, &guest, &mut pc, options)?.record(&mut |p| {
-        if let trapline_recorder::Progress::Console(_, bytes) = p {
-            let text = String::from_utf8_lossy(bytes).replace('\n', "\n   | ");
-            console.print(text.as_bytes());
+        if let trapline_recorder::Progress::Console(channel, bytes) = p {
+            let margin: &[u8] = if std::mem::take(&mut at_line_start) { b"   | " } else { b"" };
+            at_line_start = bytes.ends_with(b"\n");
+            console.print(channel, &[margin, bytes].concat());
         }
     })?;
     bar.finish_and_clear();

@@ -1,6 +1,7 @@
 //! Progress bars: on a terminal, and nowhere else.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -34,33 +35,38 @@ pub const REPORT: &str = "reading  [{bar:30}] {percent:>3} %  {human_pos} exits 
 /// Console text of a guest on standard output, without tearing a bar on standard error.
 pub struct ConsoleOut {
     bar: ProgressBar,
-    line: Vec<u8>,
+    is_interactive: bool,
+    /// The line that each channel is in: channels do not mix within a line.
+    lines: BTreeMap<u8, Vec<u8>>,
 }
 
 impl ConsoleOut {
-    /// Output beside this bar.
-    pub fn beside(bar: ProgressBar) -> Self {
-        Self { bar, line: Vec::new() }
+    /// Output beside this bar. Somebody who types sees each character at once.
+    pub fn beside(bar: ProgressBar, is_interactive: bool) -> Self {
+        Self { bar, is_interactive, lines: BTreeMap::new() }
     }
 
-    /// Prints bytes as they are. Beside a visible bar, whole lines only.
-    pub fn print(&mut self, bytes: &[u8]) {
-        if self.bar.is_hidden() {
+    /// Prints bytes as they are.
+    pub fn print(&mut self, channel: u8, bytes: &[u8]) {
+        if self.is_interactive {
             write_out(bytes);
             return;
         }
-        self.line.extend_from_slice(bytes);
-        if let Some(end) = self.line.iter().rposition(|b| *b == b'\n') {
-            let rest = self.line.split_off(end + 1);
-            let lines = std::mem::replace(&mut self.line, rest);
-            self.bar.suspend(|| write_out(&lines));
+        let line = self.lines.entry(channel).or_default();
+        line.extend_from_slice(bytes);
+        if let Some(end) = line.iter().rposition(|b| *b == b'\n') {
+            let rest = line.split_off(end + 1);
+            let whole = std::mem::replace(line, rest);
+            self.bar.suspend(|| write_out(&whole));
         }
     }
 
-    /// Prints what is left of a line.
+    /// Prints what is left of lines.
     pub fn finish(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        self.bar.suspend(|| write_out(&line));
+        for mut line in std::mem::take(&mut self.lines).into_values().filter(|l| !l.is_empty()) {
+            line.push(b'\n');
+            self.bar.suspend(|| write_out(&line));
+        }
     }
 }
 

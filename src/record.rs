@@ -55,10 +55,10 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let raw = if is_interactive { type_into(keys, stop) } else { None };
 
     let bar = progress::bar(None, progress::RECORD, args.quiet || raw.is_some());
-    let mut console = ConsoleOut::beside(bar.clone());
+    let mut console = ConsoleOut::beside(bar.clone(), raw.is_some());
     let started = Instant::now();
     let result = recorder.record(&mut |progress| match progress {
-        Progress::Console(_, bytes) if !args.quiet => console.print(bytes),
+        Progress::Console(channel, bytes) if !args.quiet => console.print(channel, bytes),
         Progress::Console(..) => {}
         Progress::Exits(exits, bytes) => {
             bar.set_position(exits);

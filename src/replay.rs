@@ -21,9 +21,9 @@ pub fn run(args: &Replay) -> Result<u8> {
     let started = Instant::now();
     for round in 1..=args.repeat {
         let bar = progress::bar(total, progress::REPLAY, args.quiet);
-        let mut console = ConsoleOut::beside(bar.clone());
+        let mut console = ConsoleOut::beside(bar.clone(), false);
         let result = replay(&kvm, convention, &trace, &options, &mut |progress| match progress {
-            Progress::Console(_, bytes) if args.console && round == 1 => console.print(bytes),
+            Progress::Console(channel, bytes) if args.console && round == 1 => console.print(channel, bytes),
             Progress::Console(..) => {}
             Progress::Exits(exits) => bar.set_position(exits),
         });

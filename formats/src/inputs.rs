@@ -16,6 +16,9 @@ use crate::error::Malformed;
 use crate::exit::{Event, Exit, Site};
 use crate::varint::{Cursor, put, put_delta};
 
+/// No chunk has more exits than this: what a reader must be ready to hold.
+const MAX_EXITS: usize = 1 << 20;
+
 const EVENT: u64 = 0;
 const PREDICTED: u64 = 1;
 const FIRST_SITE: u64 = 2;
@@ -225,6 +228,9 @@ impl InputChunk {
             if site.kind.may_fault() {
                 fault = cursor.byte()? != 0;
             }
+        }
+        if self.rows.len() >= MAX_EXITS {
+            return Err(Malformed("a chunk holds more exits than any chunk may"));
         }
         self.rows.push(Row { site: id, start, end: self.data.len() as u32, fault });
         Ok(())

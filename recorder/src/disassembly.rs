@@ -1,9 +1,10 @@
 //! Finds instructions in an image by following them from where it is entered.
 //!
 //! A raw byte scan would take data for code. So: recursive descent from known entry points, in the mode of each, through
-//! direct jumps and calls, across far jumps that change the mode. Addresses that followed code uses as constants (function
-//! pointers, interrupt vectors) are followed too, but on probation: if anything reached from such an address does not
-//! decode, all of it is dropped again.
+//! direct jumps, across far jumps that change the mode. Three kinds of places are followed on probation: what a call goes
+//! to, what comes after a call (it may never return), and addresses that code uses as constants (function pointers,
+//! interrupt vectors). If anything reached from such a place by jumps alone does not decode, all that was reached from it is
+//! dropped again.
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,43 +61,36 @@ impl Image<'_> {
     }
 }
 
-/// Offsets in the image of every instruction for which `wanted` says yes and that is reached from `entries`.
+/// Offsets in the image of every instruction for which `wanted` says yes and that is reached from `entries`, or from
+/// `likely` ones, which are followed on probation.
 pub fn find(
     bytes: &[u8],
     views: &[View],
     entries: &[Entry],
+    likely: &[Entry],
     wanted: impl Fn(&Instruction) -> bool,
 ) -> BTreeSet<u64> {
     let image = Image { bytes, views };
     let mut reached = Reached::new();
-    let mut pointers = BTreeSet::new();
-    for &entry in entries {
-        // Entry points that were given are code, whatever follows.
-        let (found, _) = follow(&image, entry, &reached, &mut pointers);
-        reached.extend(found);
-    }
+    let mut places: BTreeSet<Entry> = entries.iter().chain(likely).copied().collect();
     let mut tried = BTreeSet::new();
-    while let Some(entry) = pointers.pop_first() {
+    while let Some(entry) = places.pop_first() {
         if !tried.insert(entry) {
             continue;
         }
         let mut more = BTreeSet::new();
         let (found, sound) = follow(&image, entry, &reached, &mut more);
-        if sound {
+        // Entry points that were given are code, whatever follows.
+        if sound || entries.contains(&entry) {
             reached.extend(found);
-            pointers.extend(more.difference(&tried));
+            places.extend(more.difference(&tried));
         }
     }
     reached.iter().filter(|(_, i)| wanted(i)).map(|((offset, _), _)| *offset).collect()
 }
 
 /// Follows direct flow from an entry. Also says whether everything reached decodes.
-fn follow(
-    image: &Image<'_>,
-    entry: Entry,
-    known: &Reached,
-    pointers: &mut BTreeSet<Entry>,
-) -> (Reached, bool) {
+fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSet<Entry>) -> (Reached, bool) {
     let mut found = Reached::new();
     let mut sound = true;
     let mut work = vec![entry];
@@ -108,8 +102,10 @@ fn follow(
         if known.contains_key(&(offset, at.mode)) || found.insert((offset, at.mode), instruction).is_some() {
             continue;
         }
-        constants(image, &instruction, at, pointers);
-        work.extend(successors(&instruction, at));
+        constants(image, &instruction, at, places);
+        let next = successors(&instruction, at);
+        let is_call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+        if is_call { places.extend(next) } else { work.extend(next) }
     }
     (found, sound)
 }
@@ -170,7 +166,7 @@ fn wrap(mode: CpuMode, ip: u64) -> u64 {
 }
 
 /// Constants of an instruction that may be addresses of code.
-fn constants(image: &Image<'_>, instruction: &Instruction, at: Entry, pointers: &mut BTreeSet<Entry>) {
+fn constants(image: &Image<'_>, instruction: &Instruction, at: Entry, places: &mut BTreeSet<Entry>) {
     for op in 0..instruction.op_count() {
         let value = match instruction.op_kind(op) {
             OpKind::Immediate16 | OpKind::Immediate32 | OpKind::Immediate32to64 | OpKind::Immediate64 => {
@@ -181,13 +177,13 @@ fn constants(image: &Image<'_>, instruction: &Instruction, at: Entry, pointers: 
         };
         let wide = if at.mode == CpuMode::Long64 { CpuMode::Long64 } else { CpuMode::Protected32 };
         if image.offset(value).is_some() {
-            pointers.insert(Entry { segment_base: 0, ip: value, mode: wide });
+            places.insert(Entry { segment_base: 0, ip: value, mode: wide });
         }
         // An interrupt vector F000:xxxx in one constant, or an offset in the segment that the code itself is in.
         if value >> 16 == 0xf000 {
-            pointers.insert(Entry { segment_base: F_SEGMENT, ip: value & 0xffff, mode: CpuMode::Real16 });
+            places.insert(Entry { segment_base: F_SEGMENT, ip: value & 0xffff, mode: CpuMode::Real16 });
         } else if at.mode.bits() == 16 && value <= 0xffff && image.offset(F_SEGMENT + value).is_some() {
-            pointers.insert(Entry { segment_base: F_SEGMENT, ip: value, mode: CpuMode::Real16 });
+            places.insert(Entry { segment_base: F_SEGMENT, ip: value, mode: CpuMode::Real16 });
         }
     }
 }

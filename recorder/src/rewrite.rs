@@ -25,9 +25,9 @@ pub struct Rewritten {
     pub clock_port: Option<u8>,
 }
 
-/// Rewrites the clock reads that are reached from `entries`.
-pub fn clock_reads(mut image: Vec<u8>, views: &[View], entries: &[Entry]) -> Rewritten {
-    let found = disassembly::find(&image, views, entries, |i| {
+/// Rewrites the clock reads that are reached from `entries`, or from `likely` ones if what they lead to is code.
+pub fn clock_reads(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
+    let found = disassembly::find(&image, views, entries, likely, |i| {
         i.mnemonic() == Mnemonic::Rdtsc && i.len() == RDTSC.len()
     });
     let is_free = |port: &&u8| !image.windows(2).any(|w| w == [OUT_IMM8_AL, **port]);
@@ -70,7 +70,7 @@ mod tests {
     fn run(image: &[u8]) -> Rewritten {
         let view = View { linear: 0x8000, offset: 0, bytes: image.len() as u64 };
         let entry = Entry { segment_base: 0, ip: 0x8000, mode: CpuMode::Long64 };
-        clock_reads(image.to_vec(), &[view], &[entry])
+        clock_reads(image.to_vec(), &[view], &[entry], &[])
     }
 
     #[test]

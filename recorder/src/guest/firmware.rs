@@ -15,6 +15,14 @@ const LEGACY_BYTES: u64 = 128 << 10;
 /// What fits between the APICs at FEC00000-FEE00FFF and 4 GiB with room to spare.
 const LARGEST: u64 = 16 << 20;
 
+/// Offsets in F000 at which IBM's PC BIOS had its services, and PC firmware has kept them since, because programs jump
+/// there (IBM PC/AT Technical Reference, BIOS listing): POST, NMI, INT 19, 14, 16, 09, 13, 0E, 17, 10, 12, 11, 15, 1A, 08,
+/// the vector of unused interrupts, INT 05.
+const SERVICES: [u64; 17] = [
+    0xe05b, 0xe2c3, 0xe6f2, 0xe739, 0xe82e, 0xe987, 0xec59, 0xef57, 0xefd2, 0xf065, 0xf841, 0xf84d, 0xf859,
+    0xfe6e, 0xfea5, 0xff53, 0xff54,
+];
+
 /// Loads a ROM from a file.
 pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
     let mut memory = ram_regions(ram_bytes)?;
@@ -35,7 +43,8 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
     ];
     // The reset vector: CS base FFFF0000, IP FFF0 (SDM vol. 3, 10.1.4); the far jump there leads to F000:xxxx.
     let reset = Entry { segment_base: 0xffff_0000, ip: 0xfff0, mode: CpuMode::Real16 };
-    let rewritten = rewrite::clock_reads(image, &views, &[reset]);
+    let services = SERVICES.map(|ip| Entry { segment_base: 0xf_0000, ip, mode: CpuMode::Real16 });
+    let rewritten = rewrite::clock_reads(image, &views, &[reset], &services);
     let low = rewritten.image[(bytes - legacy) as usize..].to_vec();
     Ok(Guest {
         entry: "firmware".into(),

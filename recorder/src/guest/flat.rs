@@ -69,7 +69,7 @@ pub fn from_bytes(image: Vec<u8>, mode: Mode, ram_bytes: u64) -> Result<Guest, R
     let files = vec![file("flat image", Path::new("built-in"), &image)];
     let view = View { linear: ENTRY, offset: 0, bytes: image.len() as u64 };
     let entry = Entry { segment_base: 0, ip: ENTRY, mode: mode.cpu_mode() };
-    let rewritten = rewrite::clock_reads(image, &[view], &[entry]);
+    let rewritten = rewrite::clock_reads(image, &[view], &[entry], &[]);
     let mut contents = vec![(Gpa(ENTRY), rewritten.image)];
     contents.extend(tables(mode));
     Ok(Guest {
