@@ -267,7 +267,11 @@ impl Machine {
                 self.exit.set(ExitKind::MsrWrite, index.into(), 8, &value.to_le_bytes());
             }
             KVM_EXIT_HLT => self.exit.set(ExitKind::Halt, 0, 0, &[]),
-            KVM_EXIT_IRQ_WINDOW_OPEN => self.exit.set(ExitKind::InterruptWindow, 0, 0, &[]),
+            KVM_EXIT_IRQ_WINDOW_OPEN => {
+                // The request is fulfilled; KVM would report the open window again and again.
+                self.run.get_mut().request_interrupt_window = 0;
+                self.exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
+            }
             KVM_EXIT_SET_TPR => {
                 let cr8 = self.run.get().cr8 as u8;
                 self.exit.set(ExitKind::SetTpr, 0, 1, &[cr8]);
@@ -389,7 +393,7 @@ impl Machine {
         self.vcpu.nmi().map_err(refused("KVM_NMI"))
     }
 
-    /// Asks KVM to exit as soon as the guest can take an interrupt, or no longer to.
+    /// Asks KVM to exit as soon as the guest can take an interrupt, or no longer to. That exit ends the request.
     pub fn request_interrupt_window(&mut self, wanted: bool) {
         self.run.get_mut().request_interrupt_window = wanted.into();
     }

@@ -6,7 +6,7 @@ use crate::replay::Progress;
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
-use trapline_formats::{ConsoleText, Difference, Event, ExitKind, Site, TraceError};
+use trapline_formats::{ConsoleText, Difference, Event, Site, TraceError};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, PageHashes, SiteTable};
 
 /// Exits kept for a divergence's history.
@@ -225,9 +225,6 @@ impl Handler for ReplayHandler<'_> {
                 self.failed = Some(error.into());
                 return Ok(Flow::Settle);
             }
-        }
-        if exit.kind() == ExitKind::InterruptWindow {
-            machine.request_interrupt_window(false);
         }
         let number = self.sites.number(machine, exit)?;
         if !self.compare(machine, exit, number)? {
