@@ -6,6 +6,7 @@ mod code;
 mod convention;
 mod cpuid;
 pub mod doctor;
+mod dump;
 mod error;
 mod exit;
 mod host;
@@ -23,6 +24,7 @@ mod xsave;
 
 pub use convention::{Convention, RipAt};
 pub use cpuid::fixed_table;
+pub use dump::Dump;
 pub use error::{GaveUp, MachineError};
 pub use exit::Exit;
 pub use host::{describe as describe_host, tick_hz};

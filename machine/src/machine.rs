@@ -488,6 +488,11 @@ impl Machine {
         gave_up
     }
 
+    /// The vCPU, for dumps.
+    pub(crate) fn vcpu(&self) -> &VcpuFd {
+        &self.vcpu
+    }
+
     /// The VM, for probes.
     pub fn vm(&self) -> &VmFd {
         &self.vm

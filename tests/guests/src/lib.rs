@@ -1,9 +1,10 @@
 //! Small assembly guests: flat images for 0x8000, one guest, one behaviour.
 //!
-//! They are assembled into this crate by the compiler's own assembler, so nobody needs another. A guest refers to its own
-//! labels as `label - start + 0x8000`.
+//! They are assembled into this crate by the compiler's own assembler, so nobody needs another. A file serves every mode it
+//! makes sense in; the words they share (`say`, `handle`, `timer`) are in `words.inc`.
 
-use core::arch::global_asm;
+#[macro_use]
+mod assemble;
 
 /// The mode a guest is entered in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,61 +17,181 @@ pub enum Mode {
     Bits64,
 }
 
+/// How a guest ends its recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// By the exit device, with this code.
+    Exit(u8),
+    /// HLT with interrupts disabled.
+    Halted,
+    /// HLT with interrupts enabled, and nothing to wait for.
+    Idle,
+    /// Triple fault.
+    TripleFault,
+    /// It asks for a reset.
+    Reset,
+    /// It switches itself off.
+    PowerOff,
+    /// It does not.
+    Never,
+}
+
 /// A guest.
 #[derive(Debug, Clone, Copy)]
 pub struct Guest {
-    /// Its name: the file it is in.
+    /// Its name: the file it is in and its mode.
     pub name: &'static str,
     /// The mode it is entered in.
     pub mode: Mode,
     /// Its bytes, to be loaded and entered at 0x8000.
     pub image: &'static [u8],
-    /// What it prints on COM1; `None` where that depends on time.
-    pub prints: Option<&'static str>,
+    /// How it ends.
+    pub ends: Ends,
+    /// What it wants typed at COM1.
+    pub types: &'static str,
+    /// What it prints on COM1; `None` where that depends on the engine.
+    pub prints: Option<&'static [u8]>,
 }
 
-/// Assembles a guest between two labels and makes a function that returns it.
-macro_rules! guest {
-    ($(#[$doc:meta])* $name:ident, $mode:ident, $code:literal, $prints:expr) => {
-        global_asm!(
-            concat!(".pushsection .rodata.guest_", stringify!($name), ",\"a\""),
-            concat!(".globl trapline_guest_", stringify!($name), "_start"),
-            concat!(".globl trapline_guest_", stringify!($name), "_end"),
-            $code,
-            concat!("trapline_guest_", stringify!($name), "_start:"),
-            ".set start, .",
-            include_str!(concat!(stringify!($name), ".s")),
-            concat!("trapline_guest_", stringify!($name), "_end:"),
-            ".code64",
-            ".popsection",
-        );
-        $(#[$doc])*
-        pub fn $name() -> Guest {
-            unsafe extern "C" {
-                #[link_name = concat!("trapline_guest_", stringify!($name), "_start")]
-                static START: u8;
-                #[link_name = concat!("trapline_guest_", stringify!($name), "_end")]
-                static END: u8;
-            }
-            let (start, end) = (&raw const START, &raw const END);
-            // SAFETY: both labels stand in one section of this program, START before END, with initialized bytes that
-            // nothing writes between them.
-            let image = unsafe { core::slice::from_raw_parts(start, end.offset_from(start) as usize) };
-            Guest { name: stringify!($name), mode: Mode::$mode, image, prints: $prints }
-        }
-    };
-}
-
-guest!(
+guests! {
     /// The demonstration: prints, polls, scans PCI, reads clocks, takes timer interrupts, leaves by the exit device.
-    demo, Bits64, ".code64", None
-);
-guest!(
+    demo: "demo.s", 64, Ends::Exit(0), Some(b"hello from a guest under trapline\nPCI devices: 1\nten timer interrupts later: bye\n");
     /// Reads and writes a port a few times and halts.
-    port64, Bits64, ".code64", None
-);
+    port64: "port64.s", 64, Ends::Halted, Some(b"");
+    /// Ports of every width.
+    ports_16: "ports.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Ports of every width.
+    ports_32: "ports.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Ports of every width.
+    ports_64: "ports.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// REP INS and REP OUTS.
+    string_ports_16: "string_ports.s", 16, Ends::Exit(0), Some(b"QEMU\n");
+    /// REP INS and REP OUTS.
+    string_ports_32: "string_ports.s", 32, Ends::Exit(0), Some(b"QEMU\n");
+    /// REP INS and REP OUTS.
+    string_ports_64: "string_ports.s", 64, Ends::Exit(0), Some(b"QEMU\n");
+    /// Unclaimed memory, every width.
+    mmio_32: "mmio.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Unclaimed memory, every width.
+    mmio_64: "mmio.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Unclaimed memory, 16 bytes at a time.
+    mmio_wide_32: "mmio_wide.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Unclaimed memory, 16 bytes at a time.
+    mmio_wide_64: "mmio_wide.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Unclaimed memory, string instructions.
+    mmio_string_32: "mmio_string.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Unclaimed memory, string instructions.
+    mmio_string_64: "mmio_string.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// MSRs.
+    msrs_16: "msrs.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// MSRs.
+    msrs_32: "msrs.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// MSRs.
+    msrs_64: "msrs.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// MSRs that raise #GP.
+    msrs_refused_16: "msrs_refused.s", 16, Ends::Exit(0), Some(b"################\n");
+    /// MSRs that raise #GP.
+    msrs_refused_32: "msrs_refused.s", 32, Ends::Exit(0), Some(b"################\n");
+    /// MSRs that raise #GP.
+    msrs_refused_64: "msrs_refused.s", 64, Ends::Exit(0), Some(b"################\n");
+    /// RDTSC.
+    tsc_16: "tsc.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// RDTSC.
+    tsc_32: "tsc.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// RDTSC.
+    tsc_64: "tsc.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts out of HLT.
+    timer_hlt_16: "timer_hlt.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts out of HLT.
+    timer_hlt_32: "timer_hlt.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts out of HLT.
+    timer_hlt_64: "timer_hlt.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts at interrupt windows.
+    timer_window_16: "timer_window.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts at interrupt windows.
+    timer_window_32: "timer_window.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts at interrupt windows.
+    timer_window_64: "timer_window.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts at exits.
+    timer_exits_16: "timer_exits.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts at exits.
+    timer_exits_32: "timer_exits.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts at exits.
+    timer_exits_64: "timer_exits.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Interrupt shadows.
+    shadow_16: "shadow.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Interrupt shadows.
+    shadow_32: "shadow.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Interrupt shadows.
+    shadow_64: "shadow.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Software interrupts in real mode.
+    ivt_16: "ivt.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// HLT with interrupts disabled.
+    halt_16: "halt.s", 16, Ends::Halted, Some(b"bye\n");
+    /// HLT with interrupts disabled.
+    halt_32: "halt.s", 32, Ends::Halted, Some(b"bye\n");
+    /// HLT with interrupts disabled.
+    halt_64: "halt.s", 64, Ends::Halted, Some(b"bye\n");
+    /// HLT with nothing to wait for.
+    idle_64: "idle.s", 64, Ends::Idle, Some(b"idle\n");
+    /// A triple fault.
+    triple_fault_32: "triple_fault.s", 32, Ends::TripleFault, Some(b"bye\n");
+    /// A triple fault.
+    triple_fault_64: "triple_fault.s", 64, Ends::TripleFault, Some(b"bye\n");
+    /// No exits at all.
+    spin_16: "spin.s", 16, Ends::Never, Some(b"spinning\n");
+    /// No exits at all.
+    spin_64: "spin.s", 64, Ends::Never, Some(b"spinning\n");
+    /// Echoes what is typed, polling.
+    echo_16: "echo.s", 16, Ends::Exit(0), types "typed at COM1\n";
+    /// Echoes what is typed, polling.
+    echo_32: "echo.s", 32, Ends::Exit(0), types "typed at COM1\n";
+    /// Echoes what is typed, polling.
+    echo_64: "echo.s", 64, Ends::Exit(0), types "typed at COM1\n";
+    /// Echoes what is typed, by interrupt.
+    echo_irq_64: "echo_irq.s", 64, Ends::Exit(0), types "typed, by interrupt\n";
+    /// Escape sequences.
+    escapes_64: "escapes.s", 64, Ends::Exit(0), Some(b"\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b[2J\x9b\xff end\n");
+    /// Ports and addresses of nobody.
+    unknown_16: "unknown.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Ports and addresses of nobody.
+    unknown_32: "unknown.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Ports and addresses of nobody.
+    unknown_64: "unknown.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Many pages written.
+    pages_32: "pages.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Many pages written.
+    pages_64: "pages.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Reset by the keyboard controller.
+    keyboard_reset_16: "keyboard_reset.s", 16, Ends::Reset, Some(b"bye\n");
+    /// Reset by the keyboard controller.
+    keyboard_reset_64: "keyboard_reset.s", 64, Ends::Reset, Some(b"bye\n");
+    /// ACPI power-off.
+    power_off_16: "power_off.s", 16, Ends::PowerOff, Some(b"bye\n");
+    /// ACPI power-off.
+    power_off_64: "power_off.s", 64, Ends::PowerOff, Some(b"bye\n");
+    /// A code for the exit device.
+    exit_code_64: "exit_code.s", 64, Ends::Exit(42), Some(b"bye\n");
+    /// The task priority.
+    cr8_64: "cr8.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// XMM registers across exits.
+    xmm_32: "xmm.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// XMM registers across exits.
+    xmm_64: "xmm.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// CPUID.
+    cpuid_16: "cpuid.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// CPUID.
+    cpuid_32: "cpuid.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// CPUID.
+    cpuid_64: "cpuid.s", 64, Ends::Exit(0), Some(b"ok\n");
+}
 
-/// Every guest, for the test matrix.
-pub fn all() -> Vec<Guest> {
-    vec![demo(), port64()]
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_guest_fits_below_its_own_data() {
+        for guest in super::all() {
+            assert!(!guest.image.is_empty() && guest.image.len() < 0x4000, "{}", guest.name);
+        }
+    }
 }

@@ -1,0 +1,45 @@
+//! Compares two machines without any of the product's digests: every byte of memory, every structure that KVM lets one read.
+
+use super::host::Host;
+use trapline_formats::Gpa;
+use trapline_machine::Machine;
+
+/// Fails with everything that differs.
+pub fn assert_same_machine(host: &Host, recorded: &Machine, replayed: &Machine) {
+    assert_same_memory(recorded, replayed);
+    let (ours, theirs) = (recorded.dump(host.kvm).unwrap(), replayed.dump(host.kvm).unwrap());
+    let differences = ours.differences(&theirs);
+    assert!(
+        differences.is_empty(),
+        "recorded and replayed vCPU differ (volatile: {:x?}):\n{}",
+        ours.volatile_msrs,
+        differences.join("\n")
+    );
+}
+
+fn assert_same_memory(recorded: &Machine, replayed: &Machine) {
+    let regions = recorded.memory().regions();
+    assert_eq!(regions, replayed.memory().regions());
+    for region in regions {
+        let read = |machine: &Machine| {
+            let mut bytes = vec![0; region.bytes as usize];
+            machine.memory().read(Gpa(region.gpa), &mut bytes).unwrap();
+            bytes
+        };
+        let (ours, theirs) = (read(recorded), read(replayed));
+        if ours != theirs {
+            let differing: Vec<_> = ours
+                .iter()
+                .zip(&theirs)
+                .enumerate()
+                .filter(|(_, (a, b))| a != b)
+                .map(|(at, (a, b))| format!("{:#x}: {a:#04x} and {b:#04x}", region.gpa + at as u64))
+                .collect();
+            panic!(
+                "{} bytes of memory differ: {:?} ...",
+                differing.len(),
+                &differing[..differing.len().min(16)]
+            );
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the tests share.
+
+pub mod compare;
+pub mod host;
+pub mod plain;
+pub mod recorded;
+pub mod replayed;

@@ -1,0 +1,87 @@
+//! A recording made through the library, with the machine as the guest left it.
+
+use super::host::Host;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use trapline_formats::{ClockMode, End, EndReason};
+use trapline_guests::{Ends, Guest, Mode};
+use trapline_machine::Machine;
+use trapline_recorder::guest::flat;
+use trapline_recorder::pc::{Pc, PcConfig};
+use trapline_recorder::{ConsoleInput, Progress, RecordOptions, Recorder};
+
+/// RAM of an assembly guest: `mmio.s` knows where it ends.
+pub const RAM: u64 = 4 << 20;
+/// A guest that should end has not, if it takes this long.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How long a guest is watched that never ends.
+const WATCH: Duration = Duration::from_millis(400);
+
+/// A finished recording.
+pub struct Recorded {
+    pub path: PathBuf,
+    pub end: End,
+    /// What was printed, by channel.
+    pub console: BTreeMap<u8, Vec<u8>>,
+    pub machine: Machine,
+    /// Removed with the recording.
+    _folder: TempDir,
+}
+
+impl Recorded {
+    /// What was printed on COM1.
+    pub fn com1(&self) -> &[u8] {
+        self.console.get(&0).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Records an assembly guest until it ends.
+pub fn record(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
+    let mode = match guest.mode {
+        Mode::Bits16 => flat::Mode::Bits16,
+        Mode::Bits32 => flat::Mode::Bits32,
+        Mode::Bits64 => flat::Mode::Bits64,
+    };
+    let loaded = flat::from_bytes(guest.image.to_vec(), mode, RAM).unwrap();
+    let options = RecordOptions {
+        clock,
+        timeout: Some(if guest.ends == Ends::Never { WATCH } else { LIMIT }),
+        input: ConsoleInput::from_bytes(guest.types.as_bytes().to_vec()),
+        ..RecordOptions::default()
+    };
+    record_loaded(host, &loaded, options)
+}
+
+/// Records a loaded guest into a folder of its own.
+pub fn record_loaded(host: &Host, guest: &trapline_recorder::Guest, options: RecordOptions) -> Recorded {
+    let folder = TempDir::with_prefix("trapline-").unwrap();
+    let path = folder.path().join("run.trap");
+    let options =
+        RecordOptions { output: Some(path.clone()), window_is_prompt: host.window_is_prompt, ..options };
+    let mut pc = Pc::new(PcConfig::with_ram(guest.ram_bytes));
+    let mut console = BTreeMap::<u8, Vec<u8>>::new();
+    let recorder = Recorder::new(host.kvm, host.convention, guest, &mut pc, options).unwrap();
+    let recording = recorder
+        .record(&mut |progress| {
+            if let Progress::Console(channel, bytes) = progress {
+                console.entry(channel).or_default().extend_from_slice(bytes);
+            }
+        })
+        .unwrap();
+    Recorded { path, end: recording.end, console, machine: recording.machine, _folder: folder }
+}
+
+/// How the trace of such a guest says that it ended.
+pub fn reason(ends: Ends) -> EndReason {
+    match ends {
+        Ends::Exit(code) => EndReason::ExitDevice(code),
+        Ends::Halted => EndReason::Halted,
+        Ends::Idle => EndReason::Idle,
+        Ends::TripleFault => EndReason::TripleFault,
+        Ends::Reset => EndReason::Reset,
+        Ends::PowerOff => EndReason::PowerOff,
+        Ends::Never => EndReason::Timeout,
+    }
+}

@@ -1,0 +1,40 @@
+//! A replay made through the library.
+
+use super::host::Host;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use trapline_formats::Trace;
+use trapline_machine::Machine;
+use trapline_replayer::{Divergence, Outcome, Progress, ReplayOptions, replay as replay_trace};
+
+/// A finished, faithful replay.
+pub struct Replayed {
+    pub exits: u64,
+    /// What was printed, by channel.
+    pub console: BTreeMap<u8, Vec<u8>>,
+    pub machine: Machine,
+}
+
+/// Replays a trace, and shows the divergence if there is one.
+pub fn replay(host: &Host, path: &Path) -> Replayed {
+    try_replay(host, path).unwrap_or_else(|divergence| panic!("{divergence}"))
+}
+
+/// Replays a trace.
+pub fn try_replay(host: &Host, path: &Path) -> Result<Replayed, Box<Divergence>> {
+    let trace = Trace::open(path).unwrap();
+    let mut console = BTreeMap::<u8, Vec<u8>>::new();
+    // A guest of these tests that is silent for so long has diverged.
+    let options = ReplayOptions { silence: Duration::from_secs(5), ..ReplayOptions::default() };
+    let replay = replay_trace(host.kvm, host.convention, &trace, &options, &mut |progress| {
+        if let Progress::Console(channel, bytes) = progress {
+            console.entry(channel).or_default().extend_from_slice(bytes);
+        }
+    })
+    .unwrap();
+    match replay.outcome {
+        Outcome::Faithful => Ok(Replayed { exits: replay.exits, console, machine: replay.machine }),
+        Outcome::Diverged(divergence) => Err(divergence),
+    }
+}

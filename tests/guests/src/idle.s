@@ -1,0 +1,5 @@
+    # Halts with interrupts enabled, but no timer runs and nobody types.
+    say "idle\n"
+    sti
+    hlt
+    ud2
