@@ -1,7 +1,7 @@
 //! The KVM requests that kvm-ioctls has no wrapper for.
 
 use crate::error::MachineError;
-use kvm_bindings::{KVMIO, kvm_interrupt, kvm_sregs2};
+use kvm_bindings::{KVMIO, kvm_device_attr, kvm_interrupt, kvm_sregs2};
 use kvm_ioctls::VcpuFd;
 use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::{ioctl_ior_nr, ioctl_iow_nr};
@@ -9,6 +9,7 @@ use vmm_sys_util::{ioctl_ior_nr, ioctl_iow_nr};
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 ioctl_ior_nr!(KVM_GET_SREGS2, KVMIO, 0xcc, kvm_sregs2);
 ioctl_iow_nr!(KVM_SET_SREGS2, KVMIO, 0xcd, kvm_sregs2);
+ioctl_iow_nr!(KVM_SET_DEVICE_ATTR, KVMIO, 0xe1, kvm_device_attr);
 
 fn check(request: &'static str, result: i32) -> Result<(), MachineError> {
     if result == 0 {
@@ -37,4 +38,18 @@ pub(crate) fn get_sregs2(vcpu: &VcpuFd) -> Result<kvm_sregs2, MachineError> {
 pub(crate) fn set_sregs2(vcpu: &VcpuFd, sregs: &kvm_sregs2) -> Result<(), MachineError> {
     // SAFETY: KVM_SET_SREGS2 reads one `kvm_sregs2`, which lives through the call.
     check("KVM_SET_SREGS2", unsafe { ioctl_with_ref(vcpu, KVM_SET_SREGS2(), sregs) })
+}
+
+/// Sets the offset of the guest's TSC from the host's (KVM API, devices/vcpu, KVM_VCPU_TSC_OFFSET).
+pub(crate) fn set_tsc_offset(vcpu: &VcpuFd, offset: u64) -> Result<(), MachineError> {
+    let attribute = kvm_device_attr {
+        group: kvm_bindings::KVM_VCPU_TSC_CTRL,
+        attr: kvm_bindings::KVM_VCPU_TSC_OFFSET.into(),
+        addr: (&raw const offset) as u64,
+        ..Default::default()
+    };
+    // SAFETY: KVM_SET_DEVICE_ATTR reads one `kvm_device_attr`, and through it a u64; both live through the call.
+    check("KVM_SET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", unsafe {
+        ioctl_with_ref(vcpu, KVM_SET_DEVICE_ATTR(), &attribute)
+    })
 }

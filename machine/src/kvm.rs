@@ -1,5 +1,6 @@
 //! /dev/kvm: opening it, or saying why not.
 
+use crate::doctor::Trouble;
 use crate::error::{MachineError, refused};
 use kvm_ioctls::{Cap, Kvm};
 use std::fs;
@@ -14,13 +15,17 @@ pub(crate) const CAP_EXIT_ON_EMULATION_FAILURE: u64 = 204;
 
 /// Opens /dev/kvm and checks its API version. A failure says what to do about it.
 pub fn open() -> Result<Kvm, MachineError> {
-    let kvm = Kvm::new().map_err(|e| MachineError::Unusable(explain(e.errno())))?;
+    let kvm = Kvm::new().map_err(|e| unusable(&Trouble::of_open(e.errno())))?;
     let version = kvm.get_api_version();
     // KVM API 4.1: 12 is the only version ever; others mean something that is not KVM.
     if version != 12 {
-        return Err(MachineError::Unusable(format!("/dev/kvm speaks API version {version}, not 12")));
+        return Err(unusable(&Trouble::of_version(version)));
     }
     Ok(kvm)
+}
+
+fn unusable(trouble: &Trouble) -> MachineError {
+    MachineError::Unusable(trouble.to_string())
 }
 
 /// Whether KVM has a capability, by number.
@@ -36,37 +41,6 @@ pub(crate) fn require(
     purpose: &'static str,
 ) -> Result<(), MachineError> {
     if kvm.check_extension(cap) { Ok(()) } else { Err(MachineError::Missing { capability, purpose }) }
-}
-
-fn explain(errno: i32) -> String {
-    let what = std::io::Error::from_raw_os_error(errno);
-    let hint = match errno {
-        libc::ENOENT => no_device_hint(),
-        libc::EACCES | libc::EPERM => "your user may not open it. Join its group, usually `sudo usermod -aG kvm $USER`, \
-             and log in again; in a container, pass the device in (`--device /dev/kvm`)"
-            .to_owned(),
-        libc::ENODEV | libc::ENXIO => "the device node exists but no KVM module drives it: `sudo modprobe kvm_intel` or \
-             `sudo modprobe kvm_amd`, and look at `dmesg | grep -i kvm` (virtualization may be off in the firmware)"
-            .to_owned(),
-        libc::EBUSY => "another hypervisor holds the processor's virtualization: stop it (VirtualBox, for one)".to_owned(),
-        _ => "try `trapline doctor` as root".to_owned(),
-    };
-    format!("cannot open /dev/kvm: {what}. What to try: {hint}")
-}
-
-fn no_device_hint() -> String {
-    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let virtualization = flags.split_whitespace().any(|w| w == "vmx" || w == "svm");
-    let container = Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists();
-    if container {
-        "this looks like a container: pass the device in (`docker run --device /dev/kvm ...`)".to_owned()
-    } else if virtualization {
-        "load the module: `sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`".to_owned()
-    } else {
-        "this processor shows no virtualization (neither vmx nor svm in /proc/cpuinfo): switch it on in the firmware, \
-         or, in a virtual machine, ask for nested virtualization"
-            .to_owned()
-    }
 }
 
 /// The KVM engine's name: the loaded module that drives /dev/kvm, or `kvm` where none is named.

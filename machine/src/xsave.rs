@@ -76,6 +76,11 @@ pub(crate) fn to_words(image: &[u8]) -> Result<[u32; BYTES / 4], MachineError> {
     for (to, from) in out.iter_mut().zip(words) {
         *to = u32::from_le_bytes(*from);
     }
+    // On a processor without XSAVE, KVM takes the legacy region as it is, whatever XSTATE_BV says: an x87 in its initial
+    // configuration must be written out. Its only field that is not zero is the control word. (Doctor: `save-restore`.)
+    if le64(&image[XSTATE_BV]) & X87_BIT == 0 {
+        out[0] = out[0] & 0xffff_0000 | u32::from(FCW_INIT);
+    }
     Ok(out)
 }
 
@@ -121,6 +126,14 @@ mod tests {
         };
         assert_ne!(state(2, 1), state(2, 2));
         assert_eq!(state(0, 1), state(0, 2));
+    }
+
+    #[test]
+    fn an_initial_x87_is_written_out_for_processors_without_xsave() {
+        let unmarked = canonical(&words(|_| {}), &[]);
+        let out = to_words(&unmarked).unwrap();
+        assert_eq!(out[0], FCW_INIT.into());
+        assert_eq!(canonical(&out, &[]), unmarked);
     }
 
     #[test]

@@ -16,7 +16,8 @@
 //! | 0x10000 | data |
 //! | 0x10000000 | nothing: accesses are MMIO exits |
 
-use super::stop::{Stop, VECTOR_PORT};
+use super::lab::{Msrs, Setup};
+use super::stop::{END_PORT, Stop, VECTOR_PORT};
 use super::tables::{self, Mode};
 use super::watchdog::Watchdog;
 use crate::error::{MachineError, refused};
@@ -24,10 +25,13 @@ use crate::exit::RunPage;
 use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE};
 use crate::memory::Memory;
 use crate::{kick, msr};
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap, kvm_regs, kvm_sregs};
+use kvm_bindings::{
+    CpuId, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, kvm_enable_cap, kvm_regs, kvm_sregs,
+    kvm_vcpu_events,
+};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use std::time::Duration;
-use trapline_formats::{Gpa, MemoryRegion, MsrRange};
+use trapline_formats::{Gpa, MemoryRegion};
 
 pub(super) const GDT: u64 = 0x4000;
 pub(super) const TSS: u64 = 0x5000;
@@ -38,43 +42,29 @@ pub(super) const STACK: u64 = 0xf000;
 pub(super) const HANDLER_STACK: u64 = 0xff00;
 pub(super) const DATA: u64 = 0x1_0000;
 pub(super) const MMIO: u64 = 0x1000_0000;
+/// Where user mode says that it is done.
+const END_MMIO: u64 = MMIO + 0x1000;
 pub(super) const RAM_BYTES: u64 = 2 << 20;
+
+/// RFLAGS: interrupts are on.
+pub(super) const IF: u64 = 1 << 9;
 
 /// How long a guest may take, all its runs together, before it counts as hanging.
 const LIMIT: Duration = Duration::from_millis(250);
 
-/// What all probes share.
-#[derive(Debug)]
-pub(super) struct Lab<'a> {
-    pub(super) kvm: &'a Kvm,
-    /// What KVM supports, unchanged.
-    pub(super) cpuid: CpuId,
-}
-
-impl<'a> Lab<'a> {
-    pub(super) fn new(kvm: &'a Kvm) -> Result<Self, MachineError> {
-        let cpuid =
-            kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(refused("KVM_GET_SUPPORTED_CPUID"))?;
-        Ok(Self { kvm, cpuid })
-    }
-
-    /// A guest with this code in this mode, with everything as KVM has it by default.
-    pub(super) fn guest(&self, mode: Mode, code: &[u8]) -> Result<Guest, MachineError> {
-        self.build(&Setup::default(), mode, code)
-    }
-
-    pub(super) fn build(&self, setup: &Setup, mode: Mode, code: &[u8]) -> Result<Guest, MachineError> {
-        Guest::new(self.kvm, setup, setup.cpuid.as_ref().unwrap_or(&self.cpuid), mode, code)
+/// The last instruction of a probe: an exit that nothing else makes.
+pub(super) fn end(mode: Mode) -> &'static [u8] {
+    match mode {
+        // mov [END_MMIO], al
+        Mode::User => &[0x88, 0x04, 0x25, 0x00, 0x10, 0x00, 0x10],
+        // out END_PORT, al
+        _ => &[0xe6, END_PORT as u8],
     }
 }
 
-/// How a guest differs from the default.
-#[derive(Debug, Default)]
-pub(super) struct Setup {
-    /// The CPUID table; `None`: all that KVM supports.
-    pub(super) cpuid: Option<CpuId>,
-    /// MSRs that KVM answers itself, all others exit; `None`: KVM answers all.
-    pub(super) msrs_allowed: Option<Vec<MsrRange>>,
+/// The code, and then the end of a probe.
+pub(super) fn with_end(mode: Mode, code: &[u8]) -> Vec<u8> {
+    [code, end(mode)].concat()
 }
 
 /// mov al, vector; out VECTOR_PORT, al; hlt
@@ -92,10 +82,20 @@ pub(super) struct Guest {
     pub(super) vcpu: VcpuFd,
     pub(super) vm: VmFd,
     pub(super) memory: Memory,
+    mode: Mode,
+    /// The last exit's instruction may still be unfinished.
+    in_exit: bool,
 }
 
 impl Guest {
-    fn new(kvm: &Kvm, setup: &Setup, cpuid: &CpuId, mode: Mode, code: &[u8]) -> Result<Self, MachineError> {
+    /// A guest that has not run yet.
+    pub(super) fn new(
+        kvm: &Kvm,
+        setup: &Setup,
+        cpuid: &CpuId,
+        mode: Mode,
+        code: &[u8],
+    ) -> Result<Self, MachineError> {
         let memory = Memory::new(&[MemoryRegion { gpa: 0, bytes: RAM_BYTES, readonly: false }])?;
         let vm = kvm::create_vm(kvm)?;
         memory.register(&vm)?;
@@ -107,13 +107,15 @@ impl Guest {
             };
             vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE)"))?;
         }
-        if let Some(allowed) = &setup.msrs_allowed {
-            msr::filter(&vm, allowed)?;
+        match &setup.msrs {
+            Msrs::Kvm => {}
+            Msrs::KvmFirst => msr::report(&vm)?,
+            Msrs::Only(allowed) => msr::filter(&vm, allowed)?,
         }
         let mut vcpu = vm.create_vcpu(0).map_err(refused("KVM_CREATE_VCPU"))?;
         vcpu.set_cpuid2(cpuid).map_err(refused("KVM_SET_CPUID2"))?;
         let page = RunPage::new(vcpu.get_kvm_run());
-        let mut guest = Self { watchdog: Watchdog::new()?, page, vcpu, vm, memory };
+        let mut guest = Self { watchdog: Watchdog::new()?, page, vcpu, vm, memory, mode, in_exit: false };
         tables::write(&guest.memory, mode)?;
         let handlers: Vec<u8> = (0..=255u8).flat_map(handler).collect();
         guest.write(HANDLERS, &handlers)?;
@@ -123,9 +125,31 @@ impl Guest {
         Ok(guest)
     }
 
+    /// Loads other code, in the mode it began in, and puts everything back to where it began.
+    pub(super) fn load(&mut self, code: &[u8]) -> Result<(), MachineError> {
+        self.finish();
+        self.write(TEXT, &[0xf4; 256])?; // hlt
+        self.write(TEXT, code)?;
+        let mode = self.mode;
+        self.set_sregs(|s| tables::enter(s, mode))?;
+        let quiet = kvm_vcpu_events {
+            flags: KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW,
+            ..Default::default()
+        };
+        self.vcpu.set_vcpu_events(&quiet).map_err(refused("KVM_SET_VCPU_EVENTS"))?;
+        self.start(|_| {})
+    }
+
+    /// Finishes the instruction of the last exit, which KVM would otherwise do on top of whatever comes next.
+    fn finish(&mut self) {
+        while self.in_exit && self.complete().is_some() {}
+    }
+
     /// Puts the registers back to where the code begins, with changes, and gives it its time again.
     pub(super) fn start(&mut self, change: impl FnOnce(&mut kvm_regs)) -> Result<(), MachineError> {
-        let mut regs = kvm_regs { rip: TEXT, rflags: 2, rsp: STACK, ..Default::default() };
+        self.finish();
+        // Interrupts on, although none come: there are machines on which kicks do not reach a guest that has them off.
+        let mut regs = kvm_regs { rip: TEXT, rflags: 2 | IF, rsp: STACK, ..Default::default() };
         change(&mut regs);
         self.vcpu.set_regs(&regs).map_err(refused("KVM_SET_REGS"))?;
         self.allow(LIMIT);
@@ -140,13 +164,33 @@ impl Guest {
     /// One KVM_RUN.
     pub(super) fn run(&mut self) -> Stop {
         let armed = kick::arm(self.page.immediate_exit());
-        let result = self.vcpu.run().map(|_| ()).map_err(|e| e.errno());
+        let result = self.vcpu.run().map(|_| ()).map_err(|e: kvm_ioctls::Error| e.errno());
         drop(armed);
         if result.is_err() {
             kick::take();
             self.page.get_mut().immediate_exit = 0;
         }
-        Stop::of(result, &mut self.page)
+        let stop = Stop::of(result, &mut self.page);
+        self.in_exit = stop.is_unfinished();
+        stop
+    }
+
+    /// Runs on, giving reads zeros, until the code is at its end or something else happens.
+    pub(super) fn run_to_end(&mut self) -> Stop {
+        loop {
+            let stop = self.run();
+            if self.is_end(stop) || !stop.is_unfinished() || matches!(stop, Stop::Vector(_)) {
+                return stop;
+            }
+        }
+    }
+
+    /// Whether the guest came to [`end`] of its mode.
+    pub(super) fn is_end(&self, stop: Stop) -> bool {
+        match self.mode {
+            Mode::User => matches!(stop, Stop::MmioWrite(END_MMIO, 1)),
+            _ => matches!(stop, Stop::PortWrite(END_PORT, _)),
+        }
     }
 
     /// Completes the instruction of the last exit without entering the guest. `None`: done. `Some`: that led to a further

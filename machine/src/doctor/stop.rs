@@ -11,6 +11,9 @@ use std::fmt;
 /// The exception and interrupt handlers of probe guests write their vector to this port.
 pub(super) const VECTOR_PORT: u16 = 0xf5;
 
+/// Probe guests at CPL 0 write to this port when they are done.
+pub(super) const END_PORT: u16 = 0xf6;
+
 /// How KVM_RUN came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -91,6 +94,21 @@ impl Stop {
             KVM_EXIT_FAIL_ENTRY => Self::EntryFailure(page.entry_failure()),
             reason => Self::Other(reason),
         }
+    }
+
+    /// Whether KVM finishes the instruction at the next entry only (KVM API 5, "the vcpu is re-entered to complete").
+    pub(super) fn is_unfinished(self) -> bool {
+        matches!(
+            self,
+            Self::PortRead(..)
+                | Self::PortWrite(..)
+                | Self::Vector(_)
+                | Self::MmioRead(..)
+                | Self::MmioWrite(..)
+                | Self::MsrRead(..)
+                | Self::MsrWrite(..)
+                | Self::SetTpr
+        )
     }
 
     /// Whether KVM would go on from here. The others are the end of a guest.

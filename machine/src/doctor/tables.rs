@@ -48,6 +48,11 @@ const OPEN: u64 = 7;
 /// A 2 MiB page, accessed and dirty already, so that nothing sets the bits while the guest runs.
 const LARGE: u64 = 1 << 7 | 1 << 6 | 1 << 5;
 
+/// Address of the handler of a vector.
+pub(super) fn handler(vector: u8) -> u64 {
+    HANDLERS + 16 * u64::from(vector)
+}
+
 pub(super) fn write(memory: &Memory, mode: Mode) -> Result<(), MachineError> {
     let put = |gpa: u64, value: u64| memory.write(Gpa(gpa), &value.to_le_bytes());
     if mode == Mode::Real {

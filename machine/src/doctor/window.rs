@@ -1,6 +1,7 @@
 //! Whether the interrupt window opens where the guest can first take an interrupt, every time.
 
-use super::guest::{Guest, Lab, TEXT};
+use super::guest::{Guest, IF, TEXT};
+use super::lab::Lab;
 use super::stop::Stop;
 use super::tables::Mode;
 use crate::error::MachineError;
@@ -16,7 +17,6 @@ struct Shape {
     opens_at: (u64, u64),
 }
 
-const IF: u64 = 1 << 9;
 const LOOPS: u64 = 50_000;
 
 /// A loop without exits follows, long enough for every engine that looks late to show it.
@@ -78,7 +78,7 @@ const SHAPES: &[Shape] = &[
 ];
 
 /// How often each guest runs. An engine that looks now and then shows itself at the first; one whose place varies, in a few.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 
 /// What was seen.
 #[derive(Debug)]
@@ -87,7 +87,9 @@ pub(super) struct Windows {
     pub(super) prompt: bool,
     /// Opened at the same place each time, wherever.
     pub(super) steady: bool,
-    /// Guest, and the places it opened at: offset from the first exit, instructions run since it could have.
+    /// The most instructions that ran after one could have been interrupted; `None`: a window never opened.
+    pub(super) latest: Option<u64>,
+    /// Guest, and the places it opened at.
     pub(super) seen: Vec<(&'static str, Vec<Place>)>,
 }
 
@@ -100,18 +102,31 @@ pub(super) enum Place {
     Not(Stop),
 }
 
-pub(super) fn look(lab: &Lab<'_>, rounds: usize) -> Result<Windows, MachineError> {
-    let mut windows = Windows { prompt: true, steady: true, seen: Vec::new() };
-    let mut guest = lab.guest(Mode::Long, &[])?;
-    for shape in SHAPES {
-        guest.write(TEXT, shape.code)?;
-        let places = (0..rounds).map(|_| once(&mut guest, shape)).collect::<Result<Vec<_>, _>>()?;
-        let (rip, rcx) = shape.opens_at;
-        windows.prompt &= places.iter().all(|p| *p == Place::At(rip, rcx));
-        windows.steady &= places.iter().all(|p| p == &places[0]);
-        windows.seen.push((shape.name, places));
+impl Windows {
+    pub(super) fn look(lab: &Lab<'_>) -> Result<Self, MachineError> {
+        let mut windows = Self { prompt: true, steady: true, latest: Some(0), seen: Vec::new() };
+        let mut guest = lab.guest(Mode::Long, &[])?;
+        for shape in SHAPES {
+            guest.write(TEXT, shape.code)?;
+            let places = (0..ROUNDS).map(|_| once(&mut guest, shape)).collect::<Result<Vec<_>, _>>()?;
+            windows.add(shape, places);
+        }
+        Ok(windows)
     }
-    Ok(windows)
+
+    fn add(&mut self, shape: &Shape, places: Vec<Place>) {
+        let (rip, rcx) = shape.opens_at;
+        self.prompt &= places.iter().all(|p| *p == Place::At(rip, rcx));
+        self.steady &= places.iter().all(|p| p == &places[0]);
+        for place in &places {
+            self.latest = match (self.latest, place) {
+                // Two instructions per loop.
+                (Some(n), Place::At(_, now)) => Some(n.max(2 * rcx.saturating_sub(*now))),
+                _ => None,
+            };
+        }
+        self.seen.push((shape.name, places));
+    }
 }
 
 fn once(guest: &mut Guest, shape: &Shape) -> Result<Place, MachineError> {
@@ -138,7 +153,7 @@ fn once(guest: &mut Guest, shape: &Shape) -> Result<Place, MachineError> {
 /// Whether a requested interrupt window opens at the first instruction boundary at which the guest can take an interrupt,
 /// every time. Only then is its place an exact position, and only then may a recorder request it. Takes a few milliseconds.
 pub fn window_is_prompt(kvm: &Kvm) -> Result<bool, MachineError> {
-    Ok(look(&Lab::new(kvm)?, ROUNDS)?.prompt)
+    Ok(Windows::look(&Lab::new(kvm)?)?.prompt)
 }
 
 #[cfg(test)]
@@ -157,7 +172,7 @@ mod tests {
     #[test]
     fn no_guest_hangs_and_every_guest_comes_to_a_place() {
         let kvm = crate::kvm::open().expect("tests need a usable /dev/kvm");
-        let windows = look(&Lab::new(&kvm).unwrap(), 2).unwrap();
+        let windows = Windows::look(&Lab::new(&kvm).unwrap()).unwrap();
         assert_eq!(windows.seen.len(), SHAPES.len());
         for (name, places) in &windows.seen {
             for place in places {
