@@ -132,7 +132,7 @@ mod tests {
     fn an_initial_x87_is_written_out_for_processors_without_xsave() {
         let unmarked = canonical(&words(|_| {}), &[]);
         let out = to_words(&unmarked).unwrap();
-        assert_eq!(out[0], FCW_INIT.into());
+        assert_eq!(out[0], u32::from(FCW_INIT));
         assert_eq!(canonical(&out, &[]), unmarked);
     }
 
