@@ -27,23 +27,27 @@ fn speed(lab: &Lab<'_>, mode: Mode) -> Answered {
     // Long enough for a loop to outweigh the exit that ends it: 4 ms.
     let enough = tick_hz / 250.0;
     let mut loops = 2000u64;
-    let Some(base) = run(&mut guest, 1)? else { return Ok(not_at_end(mode)) };
+    let Some(base) = quickest(&mut guest, 1)? else { return Ok(not_at_end(mode)) };
     loop {
-        let Some(spent) = run(&mut guest, loops)? else { return Ok(not_at_end(mode)) };
+        // The quickest of three: a host that looks elsewhere for a while must not pass for a slow guest.
+        let Some(spent) = quickest(&mut guest, loops)? else { return Ok(not_at_end(mode)) };
         let spent = spent - base;
         if spent >= enough || loops > 1 << 33 {
-            let mut samples = vec![spent];
-            for _ in 0..2 {
-                samples.extend(run(&mut guest, loops)?.map(|t| t - base));
-            }
-            samples.sort_unstable_by(f64::total_cmp);
-            let rate = 2.0 * loops as f64 * tick_hz / samples[samples.len() / 2];
-            return Ok(answer(rate));
+            return Ok(answer(2.0 * loops as f64 * tick_hz / spent.max(1.0)));
         }
         // Aim past the mark, but never by much: a clock may be coarse.
         let factor = (1.5 * enough / spent.max(1.0)).clamp(2.0, 16.0);
         loops = (loops as f64 * factor) as u64;
     }
+}
+
+fn quickest(guest: &mut Guest, loops: u64) -> Result<Option<f64>, MachineError> {
+    let mut best = None;
+    for _ in 0..3 {
+        let Some(spent) = run(guest, loops)? else { return Ok(None) };
+        best = Some(best.map_or(spent, |b: f64| b.min(spent)));
+    }
+    Ok(best)
 }
 
 fn answer(rate: f64) -> Answer {

@@ -78,8 +78,7 @@ fn price(report: &Report) -> String {
             .find(|c| c.id == id)
             .map_or("?".to_owned(), |c| format!("{:.1} us", c.ns.median / 1e3))
     };
-    let share =
-        if report.is_good("kvm-exit-fires") { "can be measured" } else { "estimated (no kvm_exit)" };
+    let share = if report.is_good("kvm-exit-fires") { "can be measured" } else { "estimated (no kvm_exit)" };
     format!(
         "A port read costs {}, an MMIO write {}; the kernel's share: {share}.",
         us("port-read"),
