@@ -4,7 +4,7 @@
 //! the one that differs, in fewer bytes than a hash. A chunk is
 //! ```text
 //! chunk  := exits:varint exit{exits} postcard([Checkpoint])
-//! exit   := mask:varint delta*          bit i of the mask: register i of ORDER differs from the prediction
+//! exit   := mask:varint delta*          bit i of the mask: compared register i differs from the prediction
 //! ```
 //! RIP is not in it: the site is.
 
@@ -13,28 +13,25 @@ use crate::state::{CpuState, Registers};
 use crate::varint::{Cursor, put, put_delta};
 use serde::{Deserialize, Serialize};
 
-/// Registers compared at every exit: the general ones and the flags.
+/// Registers compared at every exit: the flags and the general ones.
 pub const COMPARED: usize = 17;
 
-/// Which register stands at which bit of the mask: those that loops change come first, to keep the mask in one byte.
-/// Numbers index [`crate::GENERAL_NAMES`]; 16 stands for RFLAGS.
-const ORDER: [usize; COMPARED] = [0, 1, 2, 6, 7, 16, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
-
-/// The registers compared at every exit, RFLAGS (without RF) last.
+/// The registers compared at every exit: RFLAGS (without RF), then the general ones in the order of
+/// [`crate::GENERAL_NAMES`]. Those that loops change come first, which keeps the mask in one byte.
 pub type Compared = [u64; COMPARED];
 
 /// Takes from `registers` what is compared.
 #[inline]
 pub fn compared(registers: &Registers) -> Compared {
     let mut all = [0; COMPARED];
-    all[..16].copy_from_slice(&registers.general);
-    all[16] = registers.flags_compared();
+    all[0] = registers.flags_compared();
+    all[1..].copy_from_slice(&registers.general);
     all
 }
 
 /// The name of a compared register.
 pub fn name(register: usize) -> &'static str {
-    if register == 16 { "RFLAGS" } else { crate::state::GENERAL_NAMES[register] }
+    if register == 0 { "RFLAGS" } else { crate::state::GENERAL_NAMES[register - 1] }
 }
 
 /// The complete state, compared after an exit.
@@ -56,30 +53,38 @@ const SLOTS: usize = 1024;
 struct Slot {
     site: u32,
     chunk: u32,
-    registers: Compared,
+    registers: Registers,
 }
 
 #[derive(Debug)]
 struct Predictor {
     chunk: u32,
     slots: Vec<Slot>,
-    last: Compared,
+    /// The slot of the exit before; none at the start of a chunk.
+    last: Option<usize>,
 }
 
 impl Predictor {
     fn new() -> Self {
-        let empty = Slot { site: 0, chunk: 0, registers: [0; COMPARED] };
-        Self { chunk: 1, slots: vec![empty; SLOTS], last: [0; COMPARED] }
+        let empty = Slot { site: 0, chunk: 0, registers: Registers::default() };
+        Self { chunk: 1, slots: vec![empty; SLOTS], last: None }
     }
 
     /// The registers at the last visit of this site in this chunk, or at the exit before.
     #[inline]
-    fn of(&mut self, site: u32) -> &mut Slot {
-        let slot = &mut self.slots[site as usize % SLOTS];
-        if slot.chunk != self.chunk || slot.site != site {
-            *slot = Slot { site, chunk: self.chunk, registers: self.last };
+    fn of(&mut self, site: u32) -> &mut Registers {
+        let i = site as usize % SLOTS;
+        if self.slots[i].chunk != self.chunk || self.slots[i].site != site {
+            let registers = self.last.map_or_else(Registers::default, |last| self.slots[last].registers);
+            self.slots[i] = Slot { site, chunk: self.chunk, registers };
         }
-        slot
+        self.last = Some(i);
+        &mut self.slots[i].registers
+    }
+
+    fn next_chunk(&mut self) {
+        self.chunk += 1;
+        self.last = None;
     }
 }
 
@@ -101,22 +106,24 @@ impl Default for DigestEncoder {
 impl DigestEncoder {
     /// Appends the registers at the next exit.
     #[inline]
-    pub fn exit(&mut self, site: u32, registers: &Compared) {
-        let slot = self.predictor.of(site);
-        let mut mask = 0u32;
-        for (bit, &r) in ORDER.iter().enumerate() {
-            mask |= u32::from(slot.registers[r] != registers[r]) << bit;
+    pub fn exit(&mut self, site: u32, registers: &Registers) {
+        self.exits += 1;
+        let predicted = self.predictor.of(site);
+        // Most exits of a loop find the registers as they were.
+        if predicted == registers {
+            self.bytes.push(0);
+            return;
         }
+        let (old, new) = (compared(predicted), compared(registers));
+        let mask = (0..COMPARED).fold(0u32, |mask, r| mask | u32::from(old[r] != new[r]) << r);
         put(&mut self.bytes, mask.into());
         let mut left = mask;
         while left != 0 {
-            let r = ORDER[left.trailing_zeros() as usize];
-            put_delta(&mut self.bytes, registers[r], slot.registers[r]);
+            let r = left.trailing_zeros() as usize;
+            put_delta(&mut self.bytes, new[r], old[r]);
             left &= left - 1;
         }
-        slot.registers = *registers;
-        self.predictor.last = *registers;
-        self.exits += 1;
+        *predicted = *registers;
     }
 
     /// Appends a checkpoint after the last exit.
@@ -143,8 +150,7 @@ impl DigestEncoder {
         // Serializing to memory fails only when memory does; an empty list is then the honest remainder.
         chunk.extend(postcard::to_stdvec(&checkpoints).unwrap_or_else(|_| vec![0]));
         self.exits = 0;
-        self.predictor.chunk += 1;
-        self.predictor.last = [0; COMPARED];
+        self.predictor.next_chunk();
         chunk
     }
 }
@@ -180,24 +186,24 @@ impl DigestDecoder {
         bytes: &[u8],
         sites: impl Iterator<Item = u32>,
     ) -> Result<DigestChunk, Malformed> {
-        self.predictor.chunk += 1;
-        self.predictor.last = [0; COMPARED];
+        self.predictor.next_chunk();
         let mut cursor = Cursor::new(bytes);
         let exits = cursor.varint()?;
         let mut registers = Vec::new();
         for site in sites {
-            let slot = self.predictor.of(site);
+            let predicted = self.predictor.of(site);
             let mut mask = cursor.varint()?;
             if mask >> COMPARED != 0 {
                 return Err(Malformed("a digest names a register that does not exist"));
             }
+            let mut now = compared(predicted);
             while mask != 0 {
-                let r = ORDER[mask.trailing_zeros() as usize];
-                slot.registers[r] = cursor.delta(slot.registers[r])?;
+                let r = mask.trailing_zeros() as usize;
+                now[r] = cursor.delta(now[r])?;
                 mask &= mask - 1;
             }
-            let now = slot.registers;
-            self.predictor.last = now;
+            predicted.rflags = now[0];
+            predicted.general.copy_from_slice(&now[1..]);
             registers.push(now);
         }
         if registers.len() as u64 != exits {
@@ -214,6 +220,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn of(values: &Compared) -> Registers {
+        let mut registers = Registers { rflags: values[0], ..Registers::default() };
+        registers.general.copy_from_slice(&values[1..]);
+        registers
+    }
+
     proptest! {
         #[test]
         fn every_sequence_of_registers_survives(steps in prop::collection::vec((0u32..3000, any::<[u64; COMPARED]>()), 0..60)) {
@@ -221,10 +233,10 @@ mod tests {
             let mut decoder = DigestDecoder::default();
             for _ in 0..2 {
                 for (site, registers) in &steps {
-                    encoder.exit(*site, registers);
+                    encoder.exit(*site, &of(registers));
                 }
                 let chunk = decoder.decode(0, &encoder.take(), steps.iter().map(|s| s.0)).unwrap();
-                prop_assert_eq!(chunk.registers, steps.iter().map(|s| s.1).collect::<Vec<_>>());
+                prop_assert_eq!(chunk.registers, steps.iter().map(|s| compared(&of(&s.1))).collect::<Vec<_>>());
             }
         }
 
@@ -237,9 +249,9 @@ mod tests {
     #[test]
     fn a_loop_that_counts_costs_two_bytes_an_exit() {
         let mut encoder = DigestEncoder::default();
-        let mut registers = [0x1234_5678_9abc; COMPARED];
+        let mut registers = of(&[0x1234_5678_9abc; COMPARED]);
         for i in 0..1000 {
-            registers[1] = 1000 - i;
+            registers.general[Registers::RCX] = 1000 - i;
             encoder.exit(3, &registers);
         }
         assert!(encoder.len() < 2 * 1000 + 200, "{} bytes", encoder.len());

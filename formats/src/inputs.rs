@@ -32,81 +32,115 @@ struct Prediction {
     successor: u32,
 }
 
+/// No site: the state at the start of a chunk.
+const NONE: u32 = u32::MAX;
+
 /// Predictions of both sides; entries of an older chunk count as empty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Predictor {
     chunk: u32,
     sites: Vec<Prediction>,
-    last: Option<u32>,
+    last: u32,
 }
 
 impl Predictor {
-    fn next_chunk(&mut self) {
-        self.chunk += 1;
-        self.last = None;
+    fn new() -> Self {
+        Self { chunk: 1, sites: Vec::new(), last: NONE }
     }
 
+    fn next_chunk(&mut self) {
+        self.chunk += 1;
+        self.last = NONE;
+    }
+
+    /// The prediction for a site, empty at its first visit in the chunk.
     #[inline]
     fn of(&mut self, site: u32) -> &mut Prediction {
         let i = site as usize;
+        if self.sites.get(i).is_none_or(|p| p.chunk != self.chunk) {
+            self.forget(i);
+        }
+        &mut self.sites[i]
+    }
+
+    #[cold]
+    fn forget(&mut self, i: usize) {
         if i >= self.sites.len() {
             self.sites.resize(i + 1, Prediction::default());
         }
-        let p = &mut self.sites[i];
-        if p.chunk != self.chunk {
-            *p = Prediction { chunk: self.chunk, ..Prediction::default() };
-        }
-        p
+        self.sites[i] = Prediction { chunk: self.chunk, ..Prediction::default() };
     }
 
-    #[inline]
-    fn predicted(&mut self) -> Option<u32> {
-        let last = self.last?;
-        self.of(last).successor.checked_sub(1)
+    /// The site that followed the last one the last time.
+    fn predicted(&self) -> Option<u32> {
+        self.sites.get(self.last as usize)?.successor.checked_sub(1)
     }
 
+    /// Goes on to a site; says whether it was predicted.
     #[inline]
-    fn follow(&mut self, site: u32) {
-        if let Some(last) = self.last {
-            self.of(last).successor = site + 1;
-        }
-        self.last = Some(site);
+    fn follow(&mut self, site: u32) -> bool {
+        let next = site + 1;
+        // The last site was visited in this chunk: its entry is no older.
+        let was = self.sites.get_mut(self.last as usize).map(|p| std::mem::replace(&mut p.successor, next));
+        self.last = site;
+        was == Some(next)
     }
 }
 
 #[inline]
 fn scalar(data: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    bytes[..data.len()].copy_from_slice(data);
-    u64::from_le_bytes(bytes)
+    // By width: a copy of unknown length is a call.
+    match *data {
+        [a] => a.into(),
+        [a, b] => u16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        _ => {
+            let mut bytes = [0; 8];
+            bytes[..data.len()].copy_from_slice(data);
+            u64::from_le_bytes(bytes)
+        }
+    }
 }
 
 /// Encodes exits and events into chunks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InputEncoder {
     predictor: Predictor,
     bytes: Vec<u8>,
     exits: u32,
 }
 
+impl Default for InputEncoder {
+    fn default() -> Self {
+        Self { predictor: Predictor::new(), bytes: Vec::new(), exits: 0 }
+    }
+}
+
 impl InputEncoder {
     /// An encoder at the start of its first chunk.
     pub fn new() -> Self {
-        let mut encoder = Self::default();
-        encoder.predictor.next_chunk();
-        encoder
+        Self::default()
     }
 
     /// Appends an exit. `data` holds whole elements of the site's size; one, unless the site repeats.
     #[inline]
     pub fn exit(&mut self, id: u32, site: &Site, data: &[u8], fault: bool) {
-        if self.predictor.predicted() == Some(id) {
+        self.exits += 1;
+        let is_predicted = self.predictor.follow(id);
+        let prediction = self.predictor.of(id);
+        let value = if site.rep { 0 } else { scalar(data) };
+        let is_plain = site.kind.has_data() && !site.rep && !site.kind.may_fault();
+        if is_predicted && is_plain && prediction.value == value {
+            // A polling loop goes through here.
+            self.bytes.extend_from_slice(&[PREDICTED as u8, 0]);
+            return;
+        }
+        let predicted_value = std::mem::replace(&mut prediction.value, value);
+        if is_predicted {
             self.bytes.push(PREDICTED as u8);
         } else {
             put(&mut self.bytes, u64::from(id) + FIRST_SITE);
         }
-        self.predictor.follow(id);
-        self.exits += 1;
         if !site.kind.has_data() {
             return;
         }
@@ -114,10 +148,7 @@ impl InputEncoder {
             put(&mut self.bytes, (data.len() / usize::from(site.size.max(1))) as u64);
             self.bytes.extend_from_slice(data);
         } else {
-            let value = scalar(data);
-            let prediction = self.predictor.of(id);
-            put_delta(&mut self.bytes, value, prediction.value);
-            prediction.value = value;
+            put_delta(&mut self.bytes, value, predicted_value);
         }
         if site.kind.may_fault() {
             self.bytes.push(fault.into());
@@ -182,8 +213,7 @@ impl InputChunk {
     /// Decodes a chunk with the dictionary of sites.
     pub fn decode(first_exit: u64, bytes: &[u8], sites: &[Site]) -> Result<Self, Malformed> {
         let mut chunk = Self { first_exit, ..Self::default() };
-        let mut predictor = Predictor::default();
-        predictor.next_chunk();
+        let mut predictor = Predictor::new();
         let mut cursor = Cursor::new(bytes);
         while !cursor.is_empty() {
             match cursor.varint()? {
@@ -197,6 +227,7 @@ impl InputChunk {
                     };
                     let site = sites.get(id as usize).ok_or(UNKNOWN_SITE)?;
                     predictor.follow(id);
+                    predictor.of(id);
                     chunk.decode_exit(&mut cursor, &mut predictor, id, site)?;
                 }
             }

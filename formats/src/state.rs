@@ -4,17 +4,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Names of the general registers, in the order of [`Registers::general`] (the encoding order of the x86 manuals).
+/// Names of the general registers, in the order of [`Registers::general`]: that of `struct kvm_regs`, so that taking them
+/// from KVM is a mere copy.
 pub const GENERAL_NAMES: [&str; 16] = [
-    "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14",
+    "RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RSP", "RBP", "R8", "R9", "R10", "R11", "R12", "R13", "R14",
     "R15",
 ];
 
 /// RFLAGS.RF: set or not by how an exit happened, not by the guest's program (SDM vol. 3, 18.3.1.1). Never compared.
 pub const RFLAGS_RF: u64 = 1 << 16;
 
-/// General registers, instruction pointer, flags (KVM_GET_REGS).
+/// General registers, instruction pointer, flags (KVM_GET_REGS), laid out as `struct kvm_regs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Registers {
     /// RAX to R15, see [`GENERAL_NAMES`].
     pub general: [u64; 16],
@@ -25,6 +27,15 @@ pub struct Registers {
 }
 
 impl Registers {
+    /// Index of RAX in [`Registers::general`].
+    pub const RAX: usize = 0;
+    /// Index of RCX.
+    pub const RCX: usize = 2;
+    /// Index of RDX.
+    pub const RDX: usize = 3;
+    /// Index of RSP.
+    pub const RSP: usize = 6;
+
     /// The flags that are compared: all but RF.
     pub fn flags_compared(&self) -> u64 {
         self.rflags & !RFLAGS_RF

@@ -3,6 +3,7 @@
 
 use crate::envelope::{BlockType, FILE_HEADER_BYTES, encode_block, encode_file_header};
 use crate::error::TraceError;
+use crate::timing::{Timing, TimingEncoder};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +21,13 @@ const LEVEL: i32 = 1;
 struct RawBlock {
     kind: BlockType,
     first_exit: u64,
-    payload: Vec<u8>,
+    payload: Payload,
+}
+
+/// What is left for the writer's thread to do.
+enum Payload {
+    Bytes(Vec<u8>),
+    Timings(Vec<Timing>),
 }
 
 /// An open trace file.
@@ -59,6 +66,15 @@ impl TraceWriter {
 
     /// Queues a block. Fails once the disk has refused an earlier one.
     pub fn block(&mut self, kind: BlockType, first_exit: u64, payload: Vec<u8>) -> Result<(), TraceError> {
+        self.send(kind, first_exit, Payload::Bytes(payload))
+    }
+
+    /// Queues a chunk of the timing stream, which is encoded on the writer's thread.
+    pub fn timings(&mut self, first_exit: u64, timings: Vec<Timing>) -> Result<(), TraceError> {
+        self.send(BlockType::Timing, first_exit, Payload::Timings(timings))
+    }
+
+    fn send(&mut self, kind: BlockType, first_exit: u64, payload: Payload) -> Result<(), TraceError> {
         let sent = match &self.queue {
             Some(queue) => queue.send(RawBlock { kind, first_exit, payload }).is_ok(),
             None => false,
@@ -99,8 +115,16 @@ fn write_blocks(
     mut compressor: zstd::bulk::Compressor<'_>,
     written: &AtomicU64,
 ) -> io::Result<()> {
+    let mut encoder = TimingEncoder::default();
     for block in blocks {
-        let bytes = encode_block(block.kind, block.first_exit, &block.payload, &mut compressor);
+        let payload = match block.payload {
+            Payload::Bytes(bytes) => bytes,
+            Payload::Timings(timings) => {
+                timings.into_iter().for_each(|t| encoder.push(t));
+                encoder.take()
+            }
+        };
+        let bytes = encode_block(block.kind, block.first_exit, &payload, &mut compressor);
         if let Err(error) = file.write_all(&bytes) {
             // Cut off the part of a block that a full disk leaves behind: the file ends with a whole one.
             let _ = file.set_len(written.load(Ordering::Relaxed));

@@ -55,6 +55,8 @@ impl CodeSegment {
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     last: Option<CodeSegment>,
+    /// Counts changes of `last`.
+    generation: u32,
     uses: u32,
     /// Half of the address space that the last one was read in.
     high: bool,
@@ -63,22 +65,28 @@ pub(crate) struct Cache {
 const REUSE: u32 = 64;
 
 impl Cache {
+    /// Whether the last segment may be taken for the one at this RIP.
     #[inline]
-    pub(crate) fn get(&mut self, rip: u64) -> Option<CodeSegment> {
-        let segment = self.last?;
+    pub(crate) fn holds(&mut self, rip: u64) -> bool {
         let high = rip >> 63 != 0;
         self.uses += 1;
-        // A RIP above 4 GiB proves 64-bit mode; crossing between the halves of the address space is how kernels and
-        // their processes change privilege.
-        if segment.mode != CpuMode::Long64 || self.uses > REUSE || high != self.high {
-            self.high = high;
-            return None;
-        }
-        Some(segment)
+        // Crossing between the halves of the address space is how kernels and their processes change privilege.
+        let holds =
+            self.last.is_some_and(|s| s.mode == CpuMode::Long64) && self.uses <= REUSE && high == self.high;
+        self.high = high;
+        holds
+    }
+
+    /// Equal numbers, equal segments.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     pub(crate) fn put(&mut self, segment: CodeSegment) -> CodeSegment {
-        self.last = Some(segment);
+        if self.last.replace(segment) != Some(segment) {
+            self.generation += 1;
+        }
         self.uses = 0;
         segment
     }

@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use iced_x86::{
     Code, Decoder, DecoderOptions, Instruction as X86, InstructionInfoFactory, Mnemonic, OpAccess, Register,
 };
-use trapline_formats::{CpuMode, ExitKind, GENERAL_NAMES, Gva, Instruction, Registers};
+use trapline_formats::{CpuMode, ExitKind, Gva, Instruction, Registers};
 
 /// Where RIP stands at an exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +74,7 @@ pub(crate) fn instruction_of(
     exit: &Exit,
     segment: CodeSegment,
 ) -> Result<(Instruction, bool), MachineError> {
-    let registers = machine.registers()?;
+    let registers = *machine.registers()?;
     let look = Look { machine, exit, segment, registers };
     let found = if matches!(exit.kind(), ExitKind::InterruptWindow | ExitKind::Shutdown) {
         look.decode_at(exit.rip)
@@ -183,7 +183,7 @@ impl Look<'_> {
     }
 
     fn dx(&self) -> u64 {
-        self.registers.general[2] & 0xffff
+        self.registers.general[Registers::RDX] & 0xffff
     }
 
     /// Whether a memory operand of the instruction covers the GPA of the exit.
@@ -228,8 +228,10 @@ impl Look<'_> {
         let value = if full == Register::RIP {
             self.exit.rip
         } else {
-            let index = full as usize - Register::RAX as usize;
-            *self.registers.general.get(index.min(GENERAL_NAMES.len()))?
+            // The order in which instructions encode registers, and iced numbers them, is not KVM's.
+            const KVM_ORDER: [usize; 16] = [0, 2, 3, 1, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
+            let index = (full as usize).checked_sub(Register::RAX as usize)?;
+            self.registers.general[*KVM_ORDER.get(index)?]
         };
         Some(match register.size() {
             1 if register >= Register::AH && register <= Register::BH => value >> 8 & 0xff,

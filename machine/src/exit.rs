@@ -4,10 +4,10 @@ use kvm_bindings::kvm_run;
 use trapline_formats::ExitKind;
 
 /// An exit that the guest caused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Exit {
     /// What happened.
-    kind: Option<ExitKind>,
+    kind: ExitKind,
     /// Port, GPA or MSR index; 0 where there is none.
     pub address: u64,
     /// Bytes of one element; 0 where there is no data.
@@ -21,12 +21,26 @@ pub struct Exit {
     is_bulk: bool,
 }
 
+impl Default for Exit {
+    fn default() -> Self {
+        Self {
+            kind: ExitKind::Shutdown,
+            address: 0,
+            size: 0,
+            rip: 0,
+            fault: false,
+            scalar: [0; 8],
+            bulk: Vec::new(),
+            is_bulk: false,
+        }
+    }
+}
+
 impl Exit {
     /// What happened.
     #[inline]
     pub fn kind(&self) -> ExitKind {
-        // An `Exit` is handed out only after `set` filled it in.
-        self.kind.unwrap_or(ExitKind::Shutdown)
+        self.kind
     }
 
     /// The data: what the guest wrote, or room for what it reads.
@@ -53,9 +67,15 @@ impl Exit {
         self.scalar = value.to_le_bytes();
     }
 
+    /// Whether the data is one element.
+    #[inline]
+    pub fn is_scalar(&self) -> bool {
+        !self.is_bulk
+    }
+
     #[inline]
     pub(crate) fn set(&mut self, kind: ExitKind, address: u64, size: u8, data: &[u8]) {
-        self.kind = Some(kind);
+        self.kind = kind;
         self.address = address;
         self.size = size;
         self.fault = false;
@@ -65,7 +85,16 @@ impl Exit {
             self.bulk.clear();
             self.bulk.extend_from_slice(data);
         } else {
-            self.scalar[..data.len()].copy_from_slice(data);
+            self.scalar = scalar(data);
+        }
+    }
+
+    /// Copies the answer to where KVM looks for it.
+    #[inline]
+    pub(crate) fn copy_to(&self, place: &mut [u8]) {
+        match place {
+            [a] if !self.is_bulk => *a = self.scalar[0],
+            place => place.copy_from_slice(self.data()),
         }
     }
 
@@ -73,6 +102,19 @@ impl Exit {
     pub(crate) fn become_clock_read(&mut self) {
         self.set(ExitKind::ClockRead, 0, 8, &[0; 8]);
     }
+}
+
+/// Up to eight bytes, the rest zero. By width: a copy of unknown length is a call.
+#[inline]
+fn scalar(data: &[u8]) -> [u8; 8] {
+    let mut all = [0; 8];
+    match *data {
+        [a] => all[0] = a,
+        [a, b] => all[..2].copy_from_slice(&[a, b]),
+        [a, b, c, d] => all[..4].copy_from_slice(&[a, b, c, d]),
+        _ => all[..data.len()].copy_from_slice(data),
+    }
+    all
 }
 
 /// A view of the shared page and the I/O data behind it.

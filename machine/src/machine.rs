@@ -81,9 +81,6 @@ pub struct Machine {
     sync_registers: bool,
     sync_system: bool,
     code: code::Cache,
-    exit: Exit,
-    /// Whether `exit` was reached while settling and is still to be handled.
-    exit_waits: bool,
     clock: Stopwatch,
 }
 
@@ -142,8 +139,6 @@ impl Machine {
             sync_registers,
             sync_system,
             code: code::Cache::default(),
-            exit: Exit::default(),
-            exit_waits: false,
             clock: Stopwatch::default(),
         })
     }
@@ -188,8 +183,11 @@ impl Machine {
     }
 
     fn run_armed<H: Handler>(&mut self, handler: &mut H) -> Result<(), H::Error> {
+        let mut exit = Exit::default();
+        // Whether `exit` was reached while settling and is still to be handled.
+        let mut waits = false;
         loop {
-            if !self.next_exit()? {
+            if !waits && !self.enter(&mut exit)? {
                 kick::take();
                 self.run.get_mut().immediate_exit = 0;
                 if handler.kicked(self)? == Control::Stop {
@@ -197,90 +195,75 @@ impl Machine {
                 }
                 continue;
             }
-            let mut exit = std::mem::take(&mut self.exit);
             let flow = handler.exit(self, &mut exit)?;
             self.answer(&exit)?;
-            self.exit = exit;
-            if flow == Flow::Settle && self.settle()? && handler.settled(self)? == Control::Stop {
+            waits = flow == Flow::Settle && !self.settle(&mut exit)?;
+            if flow == Flow::Settle && !waits && handler.settled(self)? == Control::Stop {
                 return Ok(());
             }
         }
     }
 
-    /// Gets the next exit into `self.exit`. False: a kick came instead.
+    /// One KVM_RUN. True: an exit that the guest caused is in `exit`. False: KVM_RUN was interrupted.
     #[inline]
-    fn next_exit(&mut self) -> Result<bool, MachineError> {
-        if std::mem::take(&mut self.exit_waits) {
-            return Ok(true);
-        }
-        self.enter()
-    }
-
-    /// One KVM_RUN. True: an exit that the guest caused is in `self.exit`. False: KVM_RUN was interrupted.
-    #[inline]
-    fn enter(&mut self) -> Result<bool, MachineError> {
-        if self.clock.is_on {
+    fn enter(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
+        let result = if self.clock.is_on {
             let entry = ticks();
             self.clock.spent.vmm += entry.wrapping_sub(self.clock.last_return);
-            let result = self.vcpu.run().map(|_| ());
+            let result = ioctl::run(&mut self.vcpu);
             let back = ticks();
             self.clock.spent.guest += back.wrapping_sub(entry);
             self.clock.last_return = back;
-            self.take_exit(result)
+            result
         } else {
-            let result = self.vcpu.run().map(|_| ());
-            self.take_exit(result)
+            ioctl::run(&mut self.vcpu)
+        };
+        match result {
+            Ok(true) => self.take_exit(exit),
+            Ok(false) => Ok(false),
+            Err(error) => {
+                Err(MachineError::GaveUp(Box::new(self.gave_up(format!("KVM_RUN failed: {error}")))))
+            }
         }
     }
 
     #[inline]
-    fn take_exit(&mut self, result: Result<(), kvm_ioctls::Error>) -> Result<bool, MachineError> {
-        match result {
-            Ok(()) => {}
-            Err(e) if e.errno() == libc::EINTR || e.errno() == libc::EAGAIN => {
-                return Ok(false);
-            }
-            Err(e) => {
-                let gave_up =
-                    self.gave_up(format!("KVM_RUN failed: {}", std::io::Error::from_raw_os_error(e.errno())));
-                return Err(MachineError::GaveUp(Box::new(gave_up)));
-            }
-        }
+    fn take_exit(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         self.run.get_mut().kvm_dirty_regs = 0;
         match self.run.get().exit_reason {
             KVM_EXIT_IO => {
                 let (port, size, is_write, data) = self.run.io();
                 let kind = if is_write { ExitKind::PortWrite } else { ExitKind::PortRead };
-                self.exit.set(kind, port.into(), size, data);
+                exit.set(kind, port.into(), size, data);
             }
             KVM_EXIT_MMIO => {
                 let (gpa, is_write, data) = self.run.mmio();
                 let kind = if is_write { ExitKind::MmioWrite } else { ExitKind::MmioRead };
-                self.exit.set(kind, gpa, data.len() as u8, data);
+                exit.set(kind, gpa, data.len() as u8, data);
             }
             KVM_EXIT_X86_RDMSR => {
                 let (index, _) = self.run.msr();
-                self.exit.set(ExitKind::MsrRead, index.into(), 8, &[0; 8]);
+                exit.set(ExitKind::MsrRead, index.into(), 8, &[0; 8]);
             }
             KVM_EXIT_X86_WRMSR => {
                 let (index, value) = self.run.msr();
-                self.exit.set(ExitKind::MsrWrite, index.into(), 8, &value.to_le_bytes());
+                exit.set(ExitKind::MsrWrite, index.into(), 8, &value.to_le_bytes());
             }
-            KVM_EXIT_HLT => self.exit.set(ExitKind::Halt, 0, 0, &[]),
+            KVM_EXIT_HLT => exit.set(ExitKind::Halt, 0, 0, &[]),
             KVM_EXIT_IRQ_WINDOW_OPEN => {
                 // The request is fulfilled; KVM would report the open window again and again.
                 self.run.get_mut().request_interrupt_window = 0;
-                self.exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
+                exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
             }
             KVM_EXIT_SET_TPR => {
                 let cr8 = self.run.get().cr8 as u8;
-                self.exit.set(ExitKind::SetTpr, 0, 1, &[cr8]);
+                exit.set(ExitKind::SetTpr, 0, 1, &[cr8]);
             }
-            KVM_EXIT_SHUTDOWN => self.exit.set(ExitKind::Shutdown, 0, 0, &[]),
+            KVM_EXIT_SHUTDOWN => exit.set(ExitKind::Shutdown, 0, 0, &[]),
             KVM_EXIT_INTR => return Ok(false),
             reason => return Err(MachineError::GaveUp(Box::new(self.unhandled(reason)))),
         }
-        self.exit.rip = self.rip()?;
+        exit.rip = self.registers()?.rip;
         Ok(true)
     }
 
@@ -288,14 +271,14 @@ impl Machine {
     #[inline]
     fn answer(&mut self, exit: &Exit) -> Result<(), MachineError> {
         match exit.kind() {
-            ExitKind::PortRead => self.run.io().3.copy_from_slice(exit.data()),
-            ExitKind::MmioRead => self.run.mmio().2.copy_from_slice(exit.data()),
+            ExitKind::PortRead => exit.copy_to(self.run.io().3),
+            ExitKind::MmioRead => exit.copy_to(self.run.mmio().2),
             ExitKind::MsrRead | ExitKind::MsrWrite => self.run.answer_msr(exit.value(), exit.fault),
             ExitKind::ClockRead => {
-                let mut registers = self.registers()?;
+                let mut registers = *self.registers()?;
                 // RDTSC: EDX:EAX, upper halves cleared (SDM vol. 2, RDTSC).
-                registers.general[0] = exit.value() & 0xffff_ffff;
-                registers.general[2] = exit.value() >> 32;
+                registers.general[Registers::RAX] = exit.value() & 0xffff_ffff;
+                registers.general[Registers::RDX] = exit.value() >> 32;
                 self.set_registers(&registers)?;
             }
             _ => {}
@@ -305,34 +288,25 @@ impl Machine {
 
     /// Completes the instruction of the last exit, without entering the guest. False: that led to the next exit (the next
     /// fragment of an access, the next batch of a REP), which is now waiting to be handled.
-    fn settle(&mut self) -> Result<bool, MachineError> {
-        if self.exit.kind() == ExitKind::Shutdown {
+    fn settle(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
+        if exit.kind() == ExitKind::Shutdown {
             // A processor that shut down has nothing to complete, and KVM on AMD must not be entered again.
             return Ok(true);
         }
         self.run.get_mut().immediate_exit = 1;
-        let led_on = self.enter()?;
+        let led_on = self.enter(exit)?;
         // A kick that came meanwhile wanted the flag set.
         self.run.get_mut().immediate_exit = kick::is_pending().into();
-        self.exit_waits = led_on;
         Ok(!led_on)
-    }
-
-    #[inline]
-    fn rip(&mut self) -> Result<u64, MachineError> {
-        if self.sync_registers {
-            return Ok(self.run.sync_regs().regs.rip);
-        }
-        Ok(self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?.rip)
     }
 
     /// The general registers as they are now.
     #[inline]
-    pub fn registers(&mut self) -> Result<Registers, MachineError> {
-        if self.sync_registers {
-            return Ok(state::from_regs(&self.run.sync_regs().regs));
+    pub fn registers(&mut self) -> Result<&Registers, MachineError> {
+        if !self.sync_registers {
+            self.run.sync_regs().regs = self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?;
         }
-        Ok(state::from_regs(&self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?))
+        Ok(state::as_registers(&self.run.sync_regs().regs))
     }
 
     /// Sets the general registers.
@@ -346,14 +320,14 @@ impl Machine {
         self.vcpu.set_regs(&raw).map_err(refused("KVM_SET_REGS"))
     }
 
-    /// The code segment at the exit with this RIP. Reading it costs a system call, so in 64-bit code, where it hardly ever
-    /// changes, it is not read every time: see [`code::Cache`].
+    /// The number of the code segment at the exit with this RIP: equal numbers, equal segments. Reading it costs a system
+    /// call in 64-bit code, where it hardly ever changes, so there it is not read every time: see [`code::Cache`].
     #[inline]
-    pub(crate) fn code_segment(&mut self, rip: u64) -> Result<CodeSegment, MachineError> {
-        match self.code.get(rip) {
-            Some(segment) => Ok(segment),
-            None => self.read_code_segment(),
+    pub(crate) fn code_segment(&mut self, rip: u64) -> Result<u32, MachineError> {
+        if !self.code.holds(rip) {
+            self.read_code_segment()?;
         }
+        Ok(self.code.generation())
     }
 
     /// The code segment as it is now. Outside of 64-bit mode, KVM is asked to share the system registers at every exit,
@@ -406,7 +380,6 @@ impl Machine {
     /// Restores a complete CPU state.
     pub fn restore(&mut self, state: &CpuState) -> Result<(), MachineError> {
         self.code.forget();
-        self.exit_waits = false;
         state::restore(&mut self.vcpu, &self.layout, state)
     }
 

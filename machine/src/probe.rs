@@ -7,7 +7,7 @@ use crate::kvm;
 use crate::machine::{Control, Flow, Handler, Machine, MachineConfig};
 use crate::{MSRS_ALLOWED, fixed_table};
 use kvm_ioctls::Kvm;
-use trapline_formats::{CpuState, ExitKind, Gpa, MemoryRegion};
+use trapline_formats::{CpuState, ExitKind, Gpa, MemoryRegion, Registers};
 
 /// One instruction of each kind, in 32-bit protected mode without paging: (offset, kind, length).
 const GUEST: &[u8] = &[
@@ -94,7 +94,7 @@ fn flat_32_bit(mut state: CpuState) -> CpuState {
     state.system.control[0] |= 1;
     state.registers.rip = TEXT;
     state.registers.rflags = 2;
-    state.registers.general[1] = 0x10;
+    state.registers.general[Registers::RCX] = 0x10;
     state
 }
 

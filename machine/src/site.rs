@@ -19,41 +19,86 @@ struct Key {
     size: u8,
 }
 
+/// A recent exit, found again without hashing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Recent {
+    rip: u64,
+    address: u64,
+    tag: u64,
+    number: u32,
+    is_clock: bool,
+}
+
+/// Everything else of an exit in one number, never 0: kind, size, and the generation of the code segment.
+#[inline]
+fn tag(exit: &Exit, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(exit.size) << 16 | (exit.kind() as u64) << 8 | 1
+}
+
+/// Recent exits kept, a power of two: the exits of most loops.
+const RECENT: usize = 64;
+
 /// Sites in the order of their first exit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SiteTable {
+    recent: [Recent; RECENT],
     /// Never iterated, so its order shows nowhere.
     by_key: FxHashMap<Key, u32>,
     by_site: BTreeMap<Site, u32>,
     sites: Vec<Site>,
-    last: Option<(Key, u32)>,
+}
+
+impl Default for SiteTable {
+    fn default() -> Self {
+        Self {
+            recent: [Recent::default(); RECENT],
+            by_key: FxHashMap::default(),
+            by_site: BTreeMap::new(),
+            sites: Vec::new(),
+        }
+    }
 }
 
 impl SiteTable {
     /// The number of the site of an exit. An exit at a rewritten RDTSC becomes a clock read here.
-    #[inline]
+    #[inline(always)]
     pub fn number(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<u32, MachineError> {
-        let segment = machine.code_segment(exit.rip)?;
-        let key = Key { rip: exit.rip, address: exit.address, segment, kind: exit.kind(), size: exit.size };
-        let number = match self.last {
-            Some((last, number)) if last == key => number,
-            _ => match self.by_key.get(&key) {
-                Some(&number) => number,
-                None => self.resolve(machine, exit, key)?,
-            },
-        };
-        self.last = Some((key, number));
-        if self.sites[number as usize].kind == ExitKind::ClockRead {
+        let tag = tag(exit, machine.code_segment(exit.rip)?);
+        let place = (exit.rip ^ exit.address) as usize % RECENT;
+        let mut recent = self.recent[place];
+        if recent.rip != exit.rip || recent.address != exit.address || recent.tag != tag {
+            recent = self.look_up(machine, exit, place)?;
+        }
+        if recent.is_clock {
             exit.become_clock_read();
         }
-        Ok(number)
+        Ok(recent.number)
+    }
+
+    /// Finds an exit by its key, or resolves it.
+    #[inline(never)]
+    fn look_up(&mut self, machine: &mut Machine, exit: &Exit, place: usize) -> Result<Recent, MachineError> {
+        // The number may stand for a remembered segment; what is written down is read.
+        let segment = machine.read_code_segment()?;
+        let key = Key { rip: exit.rip, address: exit.address, segment, kind: exit.kind(), size: exit.size };
+        let number = match self.by_key.get(&key) {
+            Some(&number) => number,
+            None => self.resolve(machine, exit, key)?,
+        };
+        let recent = Recent {
+            rip: exit.rip,
+            address: exit.address,
+            tag: tag(exit, machine.code_segment(exit.rip)?),
+            number,
+            is_clock: self.sites[number as usize].kind == ExitKind::ClockRead,
+        };
+        self.recent[place] = recent;
+        Ok(recent)
     }
 
     #[cold]
     fn resolve(&mut self, machine: &mut Machine, exit: &Exit, key: Key) -> Result<u32, MachineError> {
-        // The key may hold a remembered segment; what is written down is read.
-        let segment = machine.read_code_segment()?;
-        let (instruction, rep) = instruction_of(machine, exit, segment)?;
+        let (instruction, rep) = instruction_of(machine, exit, key.segment)?;
         let is_clock = exit.kind() == ExitKind::PortWrite
             && machine.clock_port().is_some_and(|port| instruction.bytes == [0xe6, port]);
         let site = if is_clock {
@@ -66,11 +111,11 @@ impl SiteTable {
             self.sites.push(site.clone());
             next
         });
-        self.by_key.insert(Key { segment, ..key }, number);
+        self.by_key.insert(key, number);
         Ok(number)
     }
 
-    /// The sites so far; those from `from` on are new since a caller last looked.
+    /// The sites so far.
     pub fn sites(&self) -> &[Site] {
         &self.sites
     }

@@ -53,7 +53,7 @@ pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, Mach
     let mut msrs = msr::get(vcpu, &layout.msrs)?;
     msrs.sort_unstable();
     Ok(CpuState {
-        registers: from_regs(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?),
+        registers: *as_registers(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?),
         system: system(vcpu, layout)?,
         msrs,
         xsave: xsave::canonical(&xsave.region, &layout.components),
@@ -161,39 +161,22 @@ pub(crate) fn set_system(
     }
 }
 
-pub(crate) fn from_regs(r: &kvm_regs) -> Registers {
-    Registers {
-        general: [
-            r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
-            r.r14, r.r15,
-        ],
-        rip: r.rip,
-        rflags: r.rflags,
-    }
+/// The same registers, where KVM put them.
+#[inline]
+pub(crate) fn as_registers(regs: &kvm_regs) -> &Registers {
+    const _: () = assert!(
+        size_of::<Registers>() == size_of::<kvm_regs>() && align_of::<Registers>() == align_of::<kvm_regs>()
+    );
+    const _: () = assert!(std::mem::offset_of!(Registers, rip) == std::mem::offset_of!(kvm_regs, rip));
+    // SAFETY: both are `repr(C)` structs of eighteen u64 in the same order (checked above as far as it can be, and by
+    // `registers_are_laid_out_as_kvm_lays_them_out`), for which all bytes are valid.
+    unsafe { &*std::ptr::from_ref(regs).cast::<Registers>() }
 }
 
 pub(crate) fn to_regs(r: &Registers) -> kvm_regs {
-    let g = &r.general;
-    kvm_regs {
-        rax: g[0],
-        rcx: g[1],
-        rdx: g[2],
-        rbx: g[3],
-        rsp: g[4],
-        rbp: g[5],
-        rsi: g[6],
-        rdi: g[7],
-        r8: g[8],
-        r9: g[9],
-        r10: g[10],
-        r11: g[11],
-        r12: g[12],
-        r13: g[13],
-        r14: g[14],
-        r15: g[15],
-        rip: r.rip,
-        rflags: r.rflags,
-    }
+    let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15] = r.general;
+    let (rip, rflags) = (r.rip, r.rflags);
+    kvm_regs { rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags }
 }
 
 fn from_segment(s: &kvm_segment) -> Segment {
@@ -326,4 +309,17 @@ fn to_events(e: &PendingEvents) -> kvm_vcpu_events {
     raw.smi.smm_inside_nmi = inside_nmi.into();
     raw.smi.latched_init = latched_init.into();
     raw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_laid_out_as_kvm_lays_them_out() {
+        let registers = Registers { general: std::array::from_fn(|i| i as u64), rip: 100, rflags: 200 };
+        let raw = to_regs(&registers);
+        assert_eq!((raw.rax, raw.rbx, raw.rsp, raw.r15, raw.rip, raw.rflags), (0, 1, 6, 15, 100, 200));
+        assert_eq!(*as_registers(&raw), registers);
+    }
 }

@@ -11,7 +11,7 @@ use crate::recording::{Progress, RecordOptions};
 use crate::timer::StopHandle;
 use crate::unclaimed::UnclaimedCounts;
 use std::time::Duration;
-use trapline_formats::digests::{Checkpoint, compared};
+use trapline_formats::digests::Checkpoint;
 use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, PageHashes, SiteTable};
 
@@ -94,10 +94,14 @@ impl<'a> RecordHandler<'a> {
     /// Answers the exit from the platform.
     #[inline]
     fn answer(&mut self, exit: &mut Exit) {
-        let (now, address) = (self.now, exit.address);
+        let (now, address, size) = (self.now, exit.address, usize::from(exit.size.max(1)));
         match exit.kind() {
+            ExitKind::PortRead if exit.is_scalar() => {
+                if self.platform.port_read(now, address as u16, exit.data_mut()) == Claim::Nobody {
+                    self.unclaimed.count(Space::Port, address, false);
+                }
+            }
             ExitKind::PortRead => {
-                let size = usize::from(exit.size.max(1));
                 for element in exit.data_mut().chunks_mut(size) {
                     if self.platform.port_read(now, address as u16, element) == Claim::Nobody {
                         self.unclaimed.count(Space::Port, address, false);
@@ -105,7 +109,6 @@ impl<'a> RecordHandler<'a> {
                 }
             }
             ExitKind::PortWrite => {
-                let size = usize::from(exit.size.max(1));
                 for element in exit.data().chunks(size) {
                     if self.platform.port_write(now, address as u16, element) == Claim::Nobody {
                         self.unclaimed.count(Space::Port, address, true);
@@ -309,7 +312,6 @@ impl Handler for RecordHandler<'_> {
         self.at_position = false;
         self.now = self.clock.at_exit();
         let mut site = 0;
-        let mut registers = None;
         if let Some(log) = &mut self.log {
             let cut = log.cut_if_due(self.sites.sites())?;
             if cut {
@@ -321,7 +323,6 @@ impl Handler for RecordHandler<'_> {
             }
             self.guest_ticks = spent.guest;
             site = self.sites.number(machine, exit)?;
-            registers = Some(machine.registers()?);
         } else if exit.kind() == ExitKind::PortWrite
             && machine.clock_port().map(u64::from) == Some(exit.address)
         {
@@ -331,16 +332,11 @@ impl Handler for RecordHandler<'_> {
         if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite) {
             self.take_console();
         }
-        if let (Some(log), Some(registers)) = (&mut self.log, registers) {
-            log.exit(
-                site,
-                &self.sites.sites()[site as usize],
-                exit.data(),
-                exit.fault,
-                &compared(&registers),
-            );
+        if let Some(log) = &mut self.log {
+            let registers = machine.registers()?;
+            log.exit(site, &self.sites.sites()[site as usize], exit.data(), exit.fault, registers);
             if let Some(leaks) = &mut self.leaks {
-                leaks.look(self.exits, &registers);
+                leaks.look(self.exits, registers);
             }
         }
         self.exits += 1;

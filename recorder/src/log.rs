@@ -2,12 +2,12 @@
 
 use crate::error::RecorderError;
 use std::path::Path;
-use trapline_formats::digests::{Checkpoint, Compared, DigestEncoder};
+use trapline_formats::digests::{Checkpoint, DigestEncoder};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::memory::{self, PAGES_PER_BLOCK};
 use trapline_formats::{
-    ConsoleEncoder, CpuState, End, Event, Header, InputEncoder, Site, Timing, TimingEncoder, TraceError,
-    TraceWriter,
+    ConsoleEncoder, CpuState, End, Event, Header, InputEncoder, Registers, Site, Timing, TimingEncoder,
+    TraceError, TraceWriter,
 };
 use trapline_machine::{Machine, is_zero, ticks};
 
@@ -23,7 +23,7 @@ const CHUNK_MS: u64 = 500;
 pub(crate) struct Log {
     writer: TraceWriter,
     inputs: InputEncoder,
-    timing: TimingEncoder,
+    timing: Vec<Timing>,
     digests: DigestEncoder,
     console: ConsoleEncoder,
     /// Sites already in the file.
@@ -41,7 +41,7 @@ impl Log {
         Ok(Self {
             writer: TraceWriter::create(path, replace)?,
             inputs: InputEncoder::new(),
-            timing: TimingEncoder::default(),
+            timing: Vec::new(),
             digests: DigestEncoder::default(),
             console: ConsoleEncoder::default(),
             sites_written: 0,
@@ -92,7 +92,7 @@ impl Log {
 
     /// Logs an exit, its data complete.
     #[inline]
-    pub(crate) fn exit(&mut self, number: u32, site: &Site, data: &[u8], fault: bool, registers: &Compared) {
+    pub(crate) fn exit(&mut self, number: u32, site: &Site, data: &[u8], fault: bool, registers: &Registers) {
         self.inputs.exit(number, site, data, fault);
         self.digests.exit(number, registers);
         self.next_exit += 1;
@@ -102,7 +102,6 @@ impl Log {
     #[inline]
     pub(crate) fn timing(&mut self, timing: Timing) {
         self.timing.push(timing);
-        self.timings += 1;
     }
 
     /// Logs an event after the last exit.
@@ -129,10 +128,14 @@ impl Log {
     /// Cuts the chunk if it is large or old enough. Call between exits.
     #[inline]
     pub(crate) fn cut_if_due(&mut self, sites: &[Site]) -> Result<bool, TraceError> {
-        let exits = self.inputs.exits();
-        let is_due = exits >= CHUNK_EXITS
+        if self.inputs.exits() & 63 == 0 { self.cut_now_if_due(sites) } else { Ok(false) }
+    }
+
+    #[inline(never)]
+    fn cut_now_if_due(&mut self, sites: &[Site]) -> Result<bool, TraceError> {
+        let is_due = self.inputs.exits() >= CHUNK_EXITS
             || self.inputs.len().max(self.digests.len()) >= CHUNK_BYTES
-            || exits % 64 == 0 && self.is_old();
+            || self.is_old();
         if is_due {
             self.cut(sites)?;
         }
@@ -155,9 +158,11 @@ impl Log {
         if !console.is_empty() {
             self.writer.block(BlockType::Console, self.first_exit, console)?;
         }
-        let timing = self.timing.take();
+        let timing = std::mem::take(&mut self.timing);
         if !timing.is_empty() {
-            self.writer.block(BlockType::Timing, self.first_timing, timing)?;
+            self.timings += timing.len() as u64;
+            self.timing.reserve(timing.len());
+            self.writer.timings(self.first_timing, timing)?;
             self.first_timing = self.timings;
         }
         if !self.inputs.is_empty() {

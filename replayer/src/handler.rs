@@ -112,7 +112,7 @@ impl<'a> ReplayHandler<'a> {
     /// Compares an exit with the recorded one; true if they are the same as far as they can be compared.
     fn compare(&mut self, machine: &mut Machine, exit: &Exit, number: u32) -> Result<bool, ReplayError> {
         let name = self.recorded_number(number);
-        let registers = compared(&machine.registers()?);
+        let registers = compared(machine.registers()?);
         let Some(recorded) = self.source.current() else { return Ok(true) };
         let is_input = exit.kind().is_input();
         let same_site = name == Some(recorded.site);

@@ -15,7 +15,7 @@ use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
 use crate::rewrite;
 use std::path::Path;
-use trapline_formats::{CpuMode, CpuState, Gpa};
+use trapline_formats::{CpuMode, CpuState, Gpa, Registers};
 
 /// Where images are loaded and entered.
 pub const ENTRY: u64 = 0x8000;
@@ -116,7 +116,7 @@ pub(super) fn start_state(mode: Mode, mut state: CpuState) -> CpuState {
     const BIG: u16 = 1 << 10;
     const PAGES: u16 = 1 << 11;
     state.registers.general = [0; 16];
-    state.registers.general[4] = ENTRY;
+    state.registers.general[Registers::RSP] = ENTRY;
     state.registers.rip = ENTRY;
     state.registers.rflags = 2;
     for (i, segment) in state.system.segments.iter_mut().take(6).enumerate() {
