@@ -157,9 +157,16 @@ impl<'a> RecordHandler<'a> {
         }
     }
 
-    /// Takes what the guest printed at this exit.
+    /// Takes what the guest asked for or printed with this write.
     #[inline]
-    fn take_console(&mut self) {
+    fn take_effects(&mut self) {
+        if let Some(request) = self.platform.take_request() {
+            self.end = Some(match request {
+                Request::Reset => EndReason::Reset,
+                Request::PowerOff => EndReason::PowerOff,
+                Request::Exit(code) => EndReason::ExitDevice(code),
+            });
+        }
         let (log, console, end, progress) =
             (&mut self.log, &mut self.console, &mut self.end, &mut self.progress);
         self.platform.take_console(&mut |channel, bytes| {
@@ -179,13 +186,7 @@ impl<'a> RecordHandler<'a> {
         if self.end.is_some() {
             return;
         }
-        self.end = if let Some(request) = self.platform.take_request() {
-            Some(match request {
-                Request::Reset => EndReason::Reset,
-                Request::PowerOff => EndReason::PowerOff,
-                Request::Exit(code) => EndReason::ExitDevice(code),
-            })
-        } else if self.exits >= self.max_exits {
+        self.end = if self.exits >= self.max_exits {
             Some(EndReason::MaxExits)
         } else {
             self.stop.requested()
@@ -329,8 +330,8 @@ impl Handler for RecordHandler<'_> {
             self.sites.number(machine, exit)?;
         }
         self.answer(exit);
-        if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite) {
-            self.take_console();
+        if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite) {
+            self.take_effects();
         }
         if let Some(log) = &mut self.log {
             let registers = machine.registers()?;

@@ -66,11 +66,11 @@ pub trait Platform {
 
     /// Bytes typed at the console; returns how many were taken (the rest is offered again later).
     fn console_input(&mut self, now: Time, bytes: &[u8]) -> usize;
-    /// Takes what the guest printed since the last call, as (channel, bytes): see [`Platform::console_channels`].
+    /// Takes what the guest printed since the last call (asked after each write), as (channel, bytes): see [`Platform::console_channels`].
     fn take_console(&mut self, sink: &mut dyn FnMut(u8, &[u8]));
     /// Names of the console channels, by number ("COM1", "debug port 0x402").
     fn console_channels(&self) -> Vec<String>;
-    /// Takes a request to end the run, if the guest has made one.
+    /// Takes a request to end the run, if the guest has made one. Asked after each write.
     fn take_request(&mut self) -> Option<Request>;
     /// What the addresses are called, for reports: ranges of ports, guest-physical addresses and MSRs.
     fn names(&self) -> Vec<NamedRange>;
