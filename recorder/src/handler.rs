@@ -24,8 +24,8 @@ const IA32_TSC: u32 = 0x10;
 /// The longest wait for an interrupt before looking around again.
 const NAP: Duration = Duration::from_millis(250);
 
-pub(crate) struct RecordHandler<'a> {
-    platform: &'a mut dyn Platform,
+pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
+    platform: &'a mut P,
     clock: Clock,
     now: Time,
     sites: SiteTable,
@@ -52,9 +52,9 @@ pub(crate) struct RecordHandler<'a> {
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-impl<'a> RecordHandler<'a> {
+impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     pub(crate) fn new(
-        platform: &'a mut dyn Platform,
+        platform: &'a mut P,
         clock: Clock,
         options: RecordOptions,
         stop: StopHandle,
@@ -305,7 +305,7 @@ impl<'a> RecordHandler<'a> {
     }
 }
 
-impl Handler for RecordHandler<'_> {
+impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
     type Error = RecorderError;
 
     #[inline]

@@ -29,7 +29,7 @@ impl ConsoleInput {
     }
 
     /// Offers what is there to the platform. True if it took something.
-    pub(crate) fn offer(&mut self, platform: &mut dyn Platform, now: Time) -> bool {
+    pub(crate) fn offer(&mut self, platform: &mut (impl Platform + ?Sized), now: Time) -> bool {
         if let Some(live) = &self.live {
             match live.try_recv() {
                 Ok(bytes) => self.pending.extend(bytes),

@@ -48,9 +48,9 @@ pub enum Progress<'a> {
 }
 
 /// A machine with a guest in it, ready to be recorded.
-pub struct Recorder<'p> {
+pub struct Recorder<'p, P: Platform + ?Sized> {
     machine: Machine,
-    platform: &'p mut dyn Platform,
+    platform: &'p mut P,
     options: RecordOptions,
     header: Header,
     start: CpuState,
@@ -68,13 +68,13 @@ pub struct Recording {
     pub machine: Machine,
 }
 
-impl<'p> Recorder<'p> {
+impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
     /// Builds the machine and loads the guest.
     pub fn new(
         kvm: &Kvm,
         convention: Convention,
         guest: &Guest,
-        platform: &'p mut dyn Platform,
+        platform: &'p mut P,
         options: RecordOptions,
     ) -> Result<Self, RecorderError> {
         let config = MachineConfig {
