@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(bytes("4096"), Ok(4096));
         assert!(bytes("many").is_err() && bytes("99999999999G").is_err());
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert!(duration("-1s").is_err());
         assert_eq!(range("3..7"), Ok(ExitRange { start: 3, end: 7 }));
         assert_eq!(range("..7"), Ok(ExitRange { start: 0, end: 7 }));

@@ -15,7 +15,7 @@ use trapline_replayer::{Outcome, ReplayOptions, replay};
 
 const MEMORY: u64 = 16 << 20;
 /// The demonstration runs for a tenth of a second; if it takes this long, something is wrong with KVM.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs the verb.
 #[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
@@ -25,7 +25,7 @@ pub fn run(output: Option<PathBuf>, quiet: bool) -> Result<u8> {
         .unwrap_or_else(|| std::env::temp_dir().join(format!("trapline-demo-{}.trap", std::process::id())));
     let (kvm, convention) = open_and_probe()?;
 
-    println!("1. Recording a built-in guest: it prints, scans PCI, reads clocks, takes timer interrupts.\n");
+    say!("1. Recording a built-in guest: it prints, scans PCI, reads clocks, takes timer interrupts.\n");
     let guest = flat::from_bytes(trapline_guests::demo().image.to_vec(), flat::Mode::Bits64, MEMORY)?;
     let mut pc = Pc::new(PcConfig::with_ram(MEMORY));
     let options = RecordOptions {
@@ -48,33 +48,31 @@ pub fn run(output: Option<PathBuf>, quiet: bool) -> Result<u8> {
     })?;
     bar.finish_and_clear();
     let (exits, seconds) = (recording.end.exits, started.elapsed().as_secs_f64());
-    println!("\n   {exits} exits in {seconds:.2} s, {} bytes; {}.\n", recording.bytes, recording.end.reason);
+    say!("\n   {exits} exits in {seconds:.2} s, {} bytes; {}.\n", recording.bytes, recording.end.reason);
 
-    println!("2. Replaying it from the trace alone, without a single device.\n");
+    say!("2. Replaying it from the trace alone, without a single device.\n");
     let trace = Trace::open(&path).context("the recording just made cannot be opened")?;
     let started = Instant::now();
     let outcome = replay(&kvm, convention, &trace, &ReplayOptions::default(), &mut |_| {})?.outcome;
     let seconds = started.elapsed().as_secs_f64();
     if let Outcome::Diverged(divergence) = outcome {
-        print!("{divergence}");
+        say!("{divergence}");
         bail!(
             "the replay of the built-in guest diverged: please report this, with the output of `trapline doctor`"
         );
     }
-    println!(
-        "   {exits} exits in {seconds:.2} s: every port, value, instruction and register as recorded.\n"
-    );
+    say!("   {exits} exits in {seconds:.2} s: every port, value, instruction and register as recorded.\n");
 
-    println!("3. What each trapped instruction costs here.\n");
+    say!("3. What each trapped instruction costs here.\n");
     let report = Report::from_trace(&trace, By::Site, &mut |_| {})?;
-    println!("{}", report.to_text(Some(10), 100));
+    say!("{}", report.to_text(Some(10), 100));
     drop(trace);
     if is_kept {
-        println!("The trace is {}.", path.display());
+        say!("The trace is {}.", path.display());
     } else {
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
-    println!(
+    say!(
         "Next:\n  trapline doctor                                    what this host's KVM can do\n  \
          trapline record --firmware /usr/share/seabios/bios.bin --until-console 'No bootable'\n  \
          trapline replay run.trap --console\n  trapline report run.trap --by device"

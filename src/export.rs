@@ -12,7 +12,7 @@ pub fn run(args: &Export) -> Result<u8> {
     let result = match args.to {
         ExportFormat::Parquet => {
             trapline_analyzer::export::parquet(&trace, &args.output, args.force, &mut |exits| {
-                bar.set_position(exits)
+                bar.set_position(exits);
             })
         }
     };

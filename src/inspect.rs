@@ -235,9 +235,9 @@ fn list(trace: &Trace, range: ExitRange, as_json: bool, out: &mut impl Write) ->
             if (range.start..range.end).contains(&exit.index) {
                 let site = &trace.sites()[exit.site as usize];
                 if as_json {
-                    json_line(&exit, site, &after, out)?
+                    json_line(&exit, site, &after, out)?;
                 } else {
-                    text_line(&exit, site, &after, out)?
+                    text_line(&exit, site, &after, out)?;
                 }
             }
         }
@@ -247,7 +247,7 @@ fn list(trace: &Trace, range: ExitRange, as_json: bool, out: &mut impl Write) ->
 
 fn text_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Write) -> Result<()> {
     let address = if site.kind.space().is_some() { format!("{:#x}", site.address) } else { String::new() };
-    let data: String = exit.data.iter().rev().take(8).map(|b| format!("{b:02x}")).collect();
+    let data = hex(exit.data.iter().rev().take(8));
     let data = if data.is_empty() { data } else { format!("0x{data}") };
     let more = if exit.data.len() > 8 { format!(" ({} bytes)", exit.data.len()) } else { String::new() };
     let fault = if exit.fault { " #GP" } else { "" };
@@ -263,6 +263,15 @@ fn text_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Writ
         writeln!(out, "{:>10}  {}", "", event_text(*event))?;
     }
     Ok(())
+}
+
+/// Bytes as hexadecimal digits, in the order given.
+fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+        text
+    })
 }
 
 fn event_text(event: Event) -> String {
@@ -286,7 +295,7 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Writ
         "kind": site.kind.name(),
         "address": site.kind.space().map(|_| site.address),
         "size": site.size,
-        "data": exit.data.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+        "data": hex(exit.data.iter()),
         "fault": exit.fault,
         "instruction_address": site.instruction.address.0,
         "mode": site.instruction.mode.name(),

@@ -3,6 +3,11 @@
 //! Results go to standard output, progress and messages to standard error. Exit status: 0 done; 1 a divergence was found;
 //! 2 the request could not be carried out; 130 Ctrl-C, with the trace whole.
 
+/// Prints a line on standard output. Whoever reads it may stop reading: an error like any other, not a panic.
+macro_rules! say {
+    ($($arg:tt)*) => { std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($arg)*)))? };
+}
+
 mod args;
 mod demo;
 mod doctor;

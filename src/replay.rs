@@ -32,27 +32,30 @@ pub fn run(args: &Replay) -> Result<u8> {
         let replay = result?;
         if let Outcome::Diverged(divergence) = replay.outcome {
             if args.repeat > 1 {
-                println!("replay {round} of {}:", args.repeat);
+                say!("replay {round} of {}:", args.repeat);
             }
-            print!("{divergence}");
-            explain(&trace, divergence.exit);
+            say!("{divergence}");
+            explain(&trace, divergence.exit)?;
             return Ok(DIVERGED);
         }
         exits = replay.exits;
     }
     let seconds = started.elapsed().as_secs_f64() / args.repeat as f64;
     let times = if args.repeat == 1 { String::new() } else { format!("{} replays, each ", args.repeat) };
-    println!("faithful: {times}{exits} exits, all identical to the recording ({seconds:.2} s)");
+    say!("faithful: {times}{exits} exits, all identical to the recording ({seconds:.2} s)");
     Ok(0)
 }
 
 /// Names what is known to be open.
-fn explain(trace: &Trace, exit: u64) {
-    let Some(end) = trace.end() else { return };
+fn explain(trace: &Trace, exit: u64) -> Result<()> {
+    let Some(end) = trace.end() else { return Ok(()) };
     for unclosed in end.unclosed.iter().filter(|u| u.exit <= exit) {
-        println!(
+        say!(
             "\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
-            unclosed.source, unclosed.exit, unclosed.evidence
+            unclosed.source,
+            unclosed.exit,
+            unclosed.evidence
         );
     }
+    Ok(())
 }

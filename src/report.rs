@@ -45,9 +45,21 @@ pub fn run(args: &Report) -> Result<u8> {
 pub fn write(text: &str, output: Option<&std::path::Path>, force: bool) -> Result<()> {
     match output {
         None => std::io::stdout().write_all(text.as_bytes())?,
-        Some(path) if path.exists() && !force => bail!("{} exists: --force replaces it", path.display()),
         Some(path) => {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true);
+            if force {
+                options.create(true).truncate(true)
+            } else {
+                options.create_new(true)
+            };
+            let mut file = match options.open(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    bail!("{} exists: --force replaces it", path.display())
+                }
+                opened => opened.with_context(|| format!("cannot create {}", path.display()))?,
+            };
+            file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::error::Malformed;
 use crate::varint::{Cursor, put};
+use std::fmt::Write;
 
 /// Bytes that the guest printed at one exit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,8 @@ pub fn printable(bytes: &[u8], multiline: bool) -> String {
             }
         }
         for byte in chunk.invalid() {
-            safe.push_str(&format!("\\x{byte:02x}"));
+            // Writing to a string does not fail.
+            let _ = write!(safe, "\\x{byte:02x}");
         }
     }
     safe

@@ -29,6 +29,13 @@ pub fn compared(registers: &Registers) -> Compared {
     all
 }
 
+/// Registers with these values; RIP, which is not compared, is 0.
+pub fn registers(compared: &Compared) -> Registers {
+    let mut registers = Registers { rflags: compared[0], ..Registers::default() };
+    registers.general.copy_from_slice(&compared[1..]);
+    registers
+}
+
 /// The name of a compared register.
 pub fn name(register: usize) -> &'static str {
     if register == 0 { "RFLAGS" } else { crate::state::GENERAL_NAMES[register - 1] }
@@ -189,7 +196,7 @@ impl DigestDecoder {
         self.predictor.next_chunk();
         let mut cursor = Cursor::new(bytes);
         let exits = cursor.varint()?;
-        let mut registers = Vec::new();
+        let mut all = Vec::new();
         for site in sites {
             let predicted = self.predictor.of(site);
             let mut mask = cursor.varint()?;
@@ -202,16 +209,15 @@ impl DigestDecoder {
                 now[r] = cursor.delta(now[r])?;
                 mask &= mask - 1;
             }
-            predicted.rflags = now[0];
-            predicted.general.copy_from_slice(&now[1..]);
-            registers.push(now);
+            *predicted = registers(&now);
+            all.push(now);
         }
-        if registers.len() as u64 != exits {
+        if all.len() as u64 != exits {
             return Err(Malformed("digests and inputs disagree on the number of exits"));
         }
         let rest = cursor.take(cursor.remaining())?;
         let checkpoints = postcard::from_bytes(rest).map_err(|_| Malformed("checkpoints do not decode"))?;
-        Ok(DigestChunk { first_exit, registers, checkpoints })
+        Ok(DigestChunk { first_exit, registers: all, checkpoints })
     }
 }
 
@@ -220,11 +226,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn of(values: &Compared) -> Registers {
-        let mut registers = Registers { rflags: values[0], ..Registers::default() };
-        registers.general.copy_from_slice(&values[1..]);
-        registers
-    }
+    use super::registers as of;
 
     proptest! {
         #[test]

@@ -152,7 +152,9 @@ impl Trace {
             let bytes = self.payload(&place, "memory block")?;
             let pages = memory::decode(&bytes)
                 .map_err(|e| self.damaged(place.offset, "memory block", e.to_string()))?;
-            pages.into_iter().for_each(|(number, content)| load(number, content));
+            for (number, content) in pages {
+                load(number, content);
+            }
         }
         Ok(())
     }

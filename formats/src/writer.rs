@@ -120,7 +120,9 @@ fn write_blocks(
         let payload = match block.payload {
             Payload::Bytes(bytes) => bytes,
             Payload::Timings(timings) => {
-                timings.into_iter().for_each(|t| encoder.push(t));
+                for timing in timings {
+                    encoder.push(timing);
+                }
                 encoder.take()
             }
         };

@@ -46,7 +46,7 @@ pub struct Convention {
 }
 
 impl Convention {
-    fn of(&self, exit: &Exit) -> RipAt {
+    fn of(self, exit: &Exit) -> RipAt {
         match exit.kind() {
             ExitKind::PortRead => self.port_read,
             ExitKind::PortWrite if exit.address == 0x7e => self.port_write_7e,

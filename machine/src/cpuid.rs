@@ -105,7 +105,7 @@ fn fix(entry: &mut CpuidEntry) {
             entry.registers[EBX] = (entry.registers[EBX] & 0xffff) | 1 << 16;
             entry.registers[ECX] |= 1 << 31;
         }
-        4 => entry.registers[EAX] &= 0x3fff, // one core, one thread shares each cache
+        4 | 0x8000_001d => entry.registers[EAX] &= 0x3fff, // one core, one thread shares each cache
         // EDX: x2APIC id. One thread per core, one core.
         0xb | 0x1f => {
             entry.registers[EDX] = 0;
@@ -116,7 +116,6 @@ fn fix(entry: &mut CpuidEntry) {
         0xd if entry.subleaf == 0 => entry.registers[EBX] = 576,
         0xd if entry.subleaf == 1 => entry.registers[EBX] = 0,
         0x8000_0008 => entry.registers[ECX] = 0, // one core
-        0x8000_001d => entry.registers[EAX] &= 0x3fff,
         _ => {}
     }
 }

@@ -118,7 +118,7 @@ fn scalar(data: &[u8]) -> [u8; 8] {
 }
 
 /// A view of the shared page and the I/O data behind it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct RunPage {
     run: *mut kvm_run,
 }

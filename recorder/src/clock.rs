@@ -52,7 +52,7 @@ impl Clock {
         match self {
             Self::Host { start, ns_per_tick } => {
                 let passed = ticks().wrapping_sub(*start);
-                Time((u128::from(passed) * u128::from(*ns_per_tick) >> 32) as u64)
+                Time(((u128::from(passed) * u128::from(*ns_per_tick)) >> 32) as u64)
             }
             Self::Virtual { now } => Time(*now),
         }

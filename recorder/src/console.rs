@@ -55,15 +55,13 @@ impl Line {
         match (self.escape, byte) {
             (Escape::None, 0x1b) => self.escape = Escape::Started,
             (Escape::Started, b'[') => self.escape = Escape::Csi,
-            (Escape::Started, _) => self.escape = Escape::None,
-            (Escape::Csi, 0x40..=0x7e) => self.escape = Escape::None,
-            (Escape::Csi, _) => {}
+            (Escape::Started, _) | (Escape::Csi, 0x40..=0x7e) => self.escape = Escape::None,
+            (Escape::Csi, _) | (Escape::None, b'\r' | 0) => {}
             (Escape::None, b'\n') => {
                 let matched = regex.is_match(&self.text);
                 self.text.clear();
                 return matched;
             }
-            (Escape::None, b'\r' | 0) => {}
             (Escape::None, _) => {
                 if self.text.len() >= LONGEST_LINE {
                     self.text.drain(..LONGEST_LINE / 2);

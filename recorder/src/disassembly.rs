@@ -114,7 +114,10 @@ fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSe
 fn successors(instruction: &Instruction, at: Entry) -> Vec<Entry> {
     let next = Entry { ip: wrap(at.mode, instruction.next_ip()), ..at };
     match instruction.flow_control() {
-        FlowControl::Next | FlowControl::XbeginXabortXend => vec![next],
+        FlowControl::Next
+        | FlowControl::XbeginXabortXend
+        | FlowControl::IndirectCall
+        | FlowControl::Interrupt => vec![next],
         FlowControl::ConditionalBranch | FlowControl::Call if is_near(instruction) => {
             vec![next, Entry { ip: wrap(at.mode, instruction.near_branch_target()), ..at }]
         }
@@ -126,8 +129,6 @@ fn successors(instruction: &Instruction, at: Entry) -> Vec<Entry> {
             let falls = instruction.flow_control() == FlowControl::Call;
             far.into_iter().chain(falls.then_some(next)).collect()
         }
-        FlowControl::IndirectCall | FlowControl::Interrupt => vec![next],
-        // HLT comes here too on some decoders' terms; it is `Next` on iced's.
         _ => Vec::new(),
     }
 }

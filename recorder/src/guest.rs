@@ -60,7 +60,7 @@ pub(crate) fn ram_regions(bytes: u64) -> Result<Vec<MemoryRegion>, RecorderError
     if bytes < 1 << 20 {
         return Err(impossible("a guest needs at least 1M".into()));
     }
-    if bytes % PAGE != 0 {
+    if !bytes.is_multiple_of(PAGE) {
         return Err(impossible("it must be a multiple of 4096 bytes".into()));
     }
     let available = host_memory();

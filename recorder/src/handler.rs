@@ -186,11 +186,8 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         if self.end.is_some() {
             return;
         }
-        self.end = if self.exits >= self.max_exits {
-            Some(EndReason::MaxExits)
-        } else {
-            self.stop.requested()
-        };
+        self.end =
+            if self.exits >= self.max_exits { Some(EndReason::MaxExits) } else { self.stop.requested() };
     }
 
     fn event(&mut self, event: Event) {
@@ -341,7 +338,7 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             }
         }
         self.exits += 1;
-        if self.exits % POLL_EXITS == 0 {
+        if self.exits.is_multiple_of(POLL_EXITS) {
             self.input.offer(self.platform, self.now);
         }
         self.look_for_end();

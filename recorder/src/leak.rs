@@ -40,14 +40,14 @@ impl LeakWatch {
         let g = &registers.general;
         // RDTSC leaves EDX:EAX; compilers join them into one register.
         let pair = g[Registers::RDX] << 32 | g[Registers::RAX] & 0xffff_ffff;
-        if pair.wrapping_sub(self.base) < self.span || exit & 7 == 0 {
+        if pair.wrapping_sub(self.base) < self.span || exit.is_multiple_of(8) {
             self.look_everywhere(exit, registers, pair);
         }
     }
 
     #[inline(never)]
     fn look_everywhere(&mut self, exit: u64, registers: &Registers, pair: u64) {
-        if exit & 63 == 0 {
+        if exit.is_multiple_of(64) {
             self.renew();
         }
         let hit = |v: u64| v.wrapping_sub(self.base) < self.span;

@@ -6,8 +6,8 @@ use trapline_formats::digests::{Checkpoint, DigestEncoder};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::memory::{self, PAGES_PER_BLOCK};
 use trapline_formats::{
-    ConsoleEncoder, CpuState, End, Event, Header, InputEncoder, Registers, Site, Timing, TimingEncoder,
-    TraceError, TraceWriter,
+    ConsoleEncoder, CpuState, End, Event, Header, InputEncoder, Registers, Site, Timing, TraceError,
+    TraceWriter,
 };
 use trapline_machine::{Machine, is_zero, ticks};
 
@@ -128,7 +128,7 @@ impl Log {
     /// Cuts the chunk if it is large or old enough. Call between exits.
     #[inline]
     pub(crate) fn cut_if_due(&mut self, sites: &[Site]) -> Result<bool, TraceError> {
-        if self.inputs.exits() & 63 == 0 { self.cut_now_if_due(sites) } else { Ok(false) }
+        if self.inputs.exits().is_multiple_of(64) { self.cut_now_if_due(sites) } else { Ok(false) }
     }
 
     #[inline(never)]

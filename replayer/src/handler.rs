@@ -165,7 +165,7 @@ impl<'a> ReplayHandler<'a> {
     fn apply(&mut self, machine: &mut Machine, event: Event) -> Result<(), ReplayError> {
         match event {
             Event::Interrupt { vector } if machine.can_take_interrupt() => {
-                machine.inject_interrupt(vector)?
+                machine.inject_interrupt(vector)?;
             }
             Event::Interrupt { vector } => {
                 let note = format!("vector {vector:#x}: interrupts are disabled or shadowed");
@@ -240,7 +240,7 @@ impl Handler for ReplayHandler<'_> {
         }
         self.remember();
         self.exits += 1;
-        if self.exits % PROGRESS_EXITS == 0 {
+        if self.exits.is_multiple_of(PROGRESS_EXITS) {
             (self.progress)(Progress::Exits(self.exits));
         }
         while let Some(event @ (Event::WindowRequested | Event::WindowCancelled)) = self.source.peek_event() {

@@ -20,7 +20,7 @@ pub struct ReplayOptions {
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { until: None, silence: Duration::from_secs(120) }
+        Self { until: None, silence: Duration::from_mins(2) }
     }
 }
 
@@ -148,7 +148,7 @@ fn machine_at_start(kvm: &Kvm, convention: Convention, trace: &Trace) -> Result<
     machine.set_convention(convention);
     let mut failed = None;
     trace.start_memory(|number, content| {
-        let gpa = number.checked_mul(content.len() as u64).unwrap_or(u64::MAX);
+        let gpa = number.saturating_mul(content.len() as u64);
         if let Err(error) = machine.memory().write(Gpa(gpa), content) {
             failed.get_or_insert(error);
         }

@@ -28,7 +28,7 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
     let mut memory = ram_regions(ram_bytes)?;
     let image = read_image("firmware", path, LARGEST)?;
     let bytes = image.len() as u64;
-    if bytes % (64 << 10) != 0 {
+    if !bytes.is_multiple_of(64 << 10) {
         let reason =
             format!("{bytes} bytes is no size of a ROM: it must be a multiple of 64 KiB, and at most 16 MiB");
         return Err(RecorderError::Unusable { role: "firmware", path: path.to_owned(), reason });

@@ -1,7 +1,7 @@
 //! A whole trace as plain values, to be compared, or changed and written again with checksums that are right.
 
 use std::path::Path;
-use trapline_formats::digests::{Checkpoint, Compared, DigestEncoder};
+use trapline_formats::digests::{self, Checkpoint, Compared, DigestEncoder};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::memory::{self, PAGES_PER_BLOCK};
 use trapline_formats::{
@@ -101,7 +101,7 @@ impl Plain {
         for (n, chunk) in self.exits.chunks(CHUNK).enumerate() {
             for exit in chunk {
                 inputs.exit(exit.site as u32, &self.sites[exit.site], &exit.data, exit.fault);
-                digests.exit(exit.site as u32, &exit.registers);
+                digests.exit(exit.site as u32, &digests::registers(&exit.registers));
                 for event in &exit.events {
                     match event {
                         PlainEvent::Plain(event) => inputs.event(*event),

@@ -15,7 +15,7 @@ use trapline_recorder::{ConsoleInput, Progress, RecordOptions, Recorder};
 /// RAM of an assembly guest: `mmio.s` knows where it ends.
 pub const RAM: u64 = 4 << 20;
 /// A guest that should end has not, if it takes this long.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// How long a guest is watched that never ends.
 const WATCH: Duration = Duration::from_millis(400);
 
