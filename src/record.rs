@@ -60,6 +60,12 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let result = recorder.record(&mut |progress| match progress {
         Progress::Console(channel, bytes) if !args.quiet => console.print(channel, bytes),
         Progress::Console(..) => {}
+        Progress::IdleJumps(jumps) => bar.suspend(|| {
+            eprintln!(
+                "trapline: note: the guest has been idle through {jumps} timer deadlines of virtual time and will be for \
+                 ever; Ctrl-C, --until-console, --max-exits or --timeout end such a recording"
+            );
+        }),
         Progress::Exits(exits, bytes) => {
             bar.set_position(exits);
             bar.set_message(HumanBytes(bytes).to_string());

@@ -72,3 +72,13 @@ pub fn tick_hz(kvm: &Kvm) -> Result<u64, MachineError> {
     let khz = vcpu.get_tsc_khz().map_err(refused("KVM_GET_TSC_KHZ"))?;
     Ok(u64::from(khz) * 1000)
 }
+
+/// Memory that a guest can be given, in bytes: MemAvailable of /proc/meminfo. Without it, no limit is known.
+pub fn available_memory() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))
+        .and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map_or(u64::MAX, |k| k << 10)
+}

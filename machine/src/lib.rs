@@ -27,7 +27,7 @@ pub use cpuid::fixed_table;
 pub use dump::Dump;
 pub use error::{GaveUp, MachineError};
 pub use exit::Exit;
-pub use host::{describe as describe_host, tick_hz};
+pub use host::{available_memory, describe as describe_host, tick_hz};
 pub use kick::Kicker;
 pub use kvm::{engine_name, open};
 pub use kvm_ioctls::Kvm;

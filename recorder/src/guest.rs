@@ -6,6 +6,7 @@ pub mod flat;
 use crate::error::RecorderError;
 use std::path::Path;
 use trapline_formats::{CpuState, Gpa, GuestFile, MemoryRegion, Rewrite, Suspect};
+use trapline_machine::available_memory;
 
 /// RAM below this address; the rest goes above 4 GiB. The 1 GiB hole is where PCI and APICs live.
 pub const PCI_HOLE: u64 = 0xc000_0000;
@@ -63,7 +64,7 @@ pub(crate) fn ram_regions(bytes: u64) -> Result<Vec<MemoryRegion>, RecorderError
     if !bytes.is_multiple_of(PAGE) {
         return Err(impossible("it must be a multiple of 4096 bytes".into()));
     }
-    let available = host_memory();
+    let available = available_memory();
     if bytes > available {
         return Err(impossible(format!(
             "this host has only {} MiB available: give the guest less",
@@ -75,16 +76,6 @@ pub(crate) fn ram_regions(bytes: u64) -> Result<Vec<MemoryRegion>, RecorderError
         None | Some(0) => vec![ram(0, bytes)],
         Some(high) => vec![ram(0, PCI_HOLE), ram(FOUR_GIB, high)],
     })
-}
-
-/// MemAvailable of /proc/meminfo in bytes; without it, no limit is known.
-fn host_memory() -> u64 {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:"))
-        .and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map_or(u64::MAX, |k| k << 10)
 }
 
 /// Reads a whole image, not larger than `limit`.

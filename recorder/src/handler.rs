@@ -21,6 +21,8 @@ const CHECKPOINT_EXITS: u64 = 4096;
 const POLL_EXITS: u64 = 64;
 /// IA32_TIME_STAMP_COUNTER (SDM vol. 4): the platform answers rewritten clock reads as it answers this MSR.
 const IA32_TSC: u32 = 0x10;
+/// Jumps of virtual time in a row that make a guest idle enough to say so.
+const IDLE_JUMPS: u64 = 10_000;
 /// The longest wait for an interrupt before looking around again.
 const NAP: Duration = Duration::from_millis(250);
 
@@ -44,6 +46,8 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     /// The guest stands right after the last exit: a place that a replay reaches too.
     at_position: bool,
     stop_seen: bool,
+    /// Jumps of virtual time since the guest last printed something.
+    idle_jumps: u64,
     console: Option<ConsoleWatch>,
     max_exits: u64,
     input: ConsoleInput,
@@ -77,6 +81,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             end: None,
             at_position: false,
             stop_seen: false,
+            idle_jumps: 0,
             console: options.until_console.map(ConsoleWatch::new),
             max_exits: options.max_exits.unwrap_or(u64::MAX),
             input: options.input,
@@ -169,7 +174,9 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         }
         let (log, console, end, progress) =
             (&mut self.log, &mut self.console, &mut self.end, &mut self.progress);
+        let idle_jumps = &mut self.idle_jumps;
         self.platform.take_console(&mut |channel, bytes| {
+            *idle_jumps = 0;
             if let Some(log) = log {
                 log.console(channel, bytes);
             }
@@ -233,7 +240,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 return Ok(());
             }
             match self.platform.next_deadline() {
-                Some(deadline) if self.clock.jump(deadline) => {}
+                Some(deadline) if self.clock.jump(deadline) => self.note_jump(),
                 Some(deadline) => self.nap(Duration::from_nanos(deadline.0.saturating_sub(self.now.0)))?,
                 None if self.input.may_come() => self.nap(NAP)?,
                 None => {
@@ -241,6 +248,13 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    fn note_jump(&mut self) {
+        self.idle_jumps += 1;
+        if self.idle_jumps == IDLE_JUMPS {
+            (self.progress)(Progress::IdleJumps(IDLE_JUMPS));
         }
     }
 

@@ -45,6 +45,9 @@ pub enum Progress<'a> {
     Console(u8, &'a [u8]),
     /// Now and then: (exits so far, bytes of the trace so far).
     Exits(u64, u64),
+    /// Under the virtual clock, the guest has waited through this many deadlines in a row without printing anything. Virtual
+    /// time jumps from one to the next, for ever if nothing ends it. Told once.
+    IdleJumps(u64),
 }
 
 /// A machine with a guest in it, ready to be recorded.

@@ -7,7 +7,7 @@ use crate::source::Source;
 use crate::watchdog::Watchdog;
 use std::time::Duration;
 use trapline_formats::{Gpa, Trace};
-use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError};
+use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
 
 /// How to replay.
 #[derive(Debug, Clone)]
@@ -138,6 +138,13 @@ fn readable_exits(trace: &Trace) -> (u64, Option<String>) {
 /// A machine as the recording started.
 fn machine_at_start(kvm: &Kvm, convention: Convention, trace: &Trace) -> Result<Machine, ReplayError> {
     let header = trace.header();
+    let wanted = header.memory.iter().fold(0u64, |all, r| all.saturating_add(r.bytes));
+    if wanted > available_memory() {
+        let (wanted, available) = (wanted >> 20, available_memory() >> 20);
+        let why =
+            format!("its guest has {wanted} MiB of memory, and this host has {available} MiB available");
+        return Err(ReplayError::Host(why));
+    }
     let config = MachineConfig {
         memory: header.memory.clone(),
         cpuid: header.cpuid.clone(),
