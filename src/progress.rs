@@ -1,6 +1,6 @@
 //! Progress bars: on a terminal, and nowhere else.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -18,7 +18,11 @@ pub fn bar(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
         ProgressDrawTarget::hidden()
     });
     // A template that does not parse is caught by the test below; the default style is no loss then.
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{} exits/s", HumanCount(state.per_sec() as u64));
+    }));
     if is_shown {
         bar.enable_steady_tick(Duration::from_millis(250));
     }
@@ -26,11 +30,11 @@ pub fn bar(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
 }
 
 /// Of a recording: exits, exits/s, log size.
-pub const RECORD: &str = "{spinner} recording  {human_pos} exits  {per_sec}  {msg}  {elapsed}";
+pub const RECORD: &str = "{spinner} recording  {human_pos} exits  {rate}  {msg}  {elapsed}";
 /// Of a replay: per cent, exits/s.
-pub const REPLAY: &str = "replaying  [{bar:30}] {percent:>3} %  {human_pos} exits  {per_sec}  {eta}";
+pub const REPLAY: &str = "replaying  [{bar:30}] {percent:>3} %  {human_pos} exits  {rate}  {eta}";
 /// Of a report.
-pub const REPORT: &str = "reading  [{bar:30}] {percent:>3} %  {human_pos} exits  {per_sec}";
+pub const REPORT: &str = "reading  [{bar:30}] {percent:>3} %  {human_pos} exits  {rate}";
 
 /// Console text of a guest on standard output, without tearing a bar on standard error.
 pub struct ConsoleOut {
