@@ -186,6 +186,11 @@ guests! {
     cpuid_64: "cpuid.s", 64, Ends::Exit(0), Some(b"ok\n");
 }
 
+guest! {
+    /// One port read after the other, for benchmarks: not in [`all`], for a matrix learns nothing from it.
+    port_loop, "port_loop.s", 64, Ends::Never, Some(b"")
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

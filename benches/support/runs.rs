@@ -1,0 +1,148 @@
+//! Recordings and replays through the library, timed.
+
+use regex::bytes::Regex;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use trapline_formats::{ClockMode, Trace};
+use trapline_machine::doctor::window_is_prompt;
+use trapline_machine::{Convention, Kvm, describe_host, open_and_probe};
+use trapline_recorder::guest::{firmware, flat};
+use trapline_recorder::pc::{Pc, PcConfig};
+use trapline_recorder::{Guest, RecordOptions, Recorder, Recording};
+use trapline_replayer::{Outcome, Replay, ReplayOptions, replay};
+
+const RAM: u64 = 4 << 20;
+
+/// A KVM that has been probed.
+pub struct Host {
+    pub kvm: Kvm,
+    convention: Convention,
+    window_is_prompt: bool,
+}
+
+impl Host {
+    pub fn open() -> Self {
+        let (kvm, convention) = open_and_probe().unwrap();
+        let window_is_prompt = window_is_prompt(&kvm).unwrap();
+        Self { kvm, convention, window_is_prompt }
+    }
+
+    /// What the figures are figures of, in one line.
+    pub fn describe(&self) -> String {
+        let host = describe_host(&self.kvm);
+        format!("{}, Linux {}, {}", host.engine, host.kernel, host.cpu_brand)
+    }
+}
+
+/// A guest and where it ends.
+#[derive(Clone)]
+pub struct Job {
+    pub name: &'static str,
+    pub guest: Guest,
+    pub clock: ClockMode,
+    pub max_exits: Option<u64>,
+    pub until_console: Option<&'static str>,
+}
+
+impl Job {
+    fn flat(guest: &trapline_guests::Guest, max_exits: Option<u64>) -> Self {
+        let image = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits64, RAM).unwrap();
+        let clock = ClockMode::Host;
+        Self { name: guest.name, guest: image, clock, max_exits, until_console: None }
+    }
+
+    /// One port read after the other, so many times.
+    pub fn port_loop(exits: u64) -> Self {
+        Self::flat(&trapline_guests::port_loop(), Some(exits))
+    }
+
+    /// The built-in guest of `trapline demo`.
+    pub fn demo() -> Self {
+        Self::flat(&trapline_guests::demo(), None)
+    }
+
+    /// Debian's SeaBIOS until it has found nothing to boot; `None` where it is not installed.
+    pub fn seabios(clock: ClockMode) -> Option<Self> {
+        let path = ["target/guests/bios.bin", "/usr/share/seabios/bios.bin"].map(PathBuf::from);
+        let guest = firmware::load(path.iter().find(|p| p.exists())?, 64 << 20).unwrap();
+        let name = "SeaBIOS";
+        Some(Self { name, guest, clock, max_exits: None, until_console: Some("No bootable device") })
+    }
+}
+
+/// A finished run.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub exits: u64,
+    /// From the first look at the guest to the last byte of the trace.
+    pub time: Duration,
+    /// Of it, what the thread of the vCPU was running: other programs do not count.
+    pub cpu: Duration,
+}
+
+impl Run {
+    fn of<T>(exits: impl FnOnce(&T) -> u64, what: impl FnOnce() -> T) -> (Self, T) {
+        let cpu = thread_time();
+        let (time, result) = timed(what);
+        let cpu = thread_time().saturating_sub(cpu);
+        (Self { exits: exits(&result), time, cpu }, result)
+    }
+
+    /// Times something that takes so many exits.
+    pub fn timed(exits: u64, what: impl FnOnce()) -> Self {
+        Self::of(|()| exits, what).0
+    }
+}
+
+/// Runs a guest; records it where there is an `output`.
+pub fn record(host: &Host, job: &Job, output: Option<&Path>) -> Run {
+    let options = RecordOptions {
+        output: output.map(Path::to_owned),
+        replace: true,
+        clock: job.clock,
+        timeout: Some(Duration::from_mins(10)),
+        max_exits: job.max_exits,
+        until_console: job.until_console.map(|p| Regex::new(p).unwrap()),
+        window_is_prompt: host.window_is_prompt,
+        ..RecordOptions::default()
+    };
+    let mut pc = Pc::new(PcConfig::with_ram(job.guest.ram_bytes));
+    let (run, _) = Run::of(
+        |r: &Recording| r.end.exits,
+        || {
+            let recorder = Recorder::new(&host.kvm, host.convention, &job.guest, &mut pc, options).unwrap();
+            recorder.record(&mut |_| {}).unwrap()
+        },
+    );
+    run
+}
+
+/// Replays a trace, which must be faithful.
+pub fn replay_trace(host: &Host, path: &Path) -> Run {
+    let (run, replay) = Run::of(
+        |r: &Replay| r.exits,
+        || {
+            let trace = Trace::open(path).unwrap();
+            replay(&host.kvm, host.convention, &trace, &ReplayOptions::default(), &mut |_| {}).unwrap()
+        },
+    );
+    if let Outcome::Diverged(divergence) = &replay.outcome {
+        panic!("the replay diverged:\n{divergence}");
+    }
+    run
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn timed<T>(what: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = what();
+    (start.elapsed(), result)
+}
+
+/// Processor time of the calling thread.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime writes one timespec, which is exclusively ours.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
