@@ -1,0 +1,82 @@
+//! Guests that go wrong: the trace is whole, says so, and replays.
+
+use crate::program::{Folder, kvm};
+
+#[test]
+fn a_triple_fault_is_told_and_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("triple_fault_64", &[]).says(0, &["the guest triple-faulted"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
+    folder.run(&["report", "run.trap"]).says(0, &["triple-faulted"]);
+}
+
+#[test]
+fn a_halt_with_interrupts_disabled_is_told_and_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("halt_32", &[]).says(0, &["halted with interrupts disabled"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
+}
+
+#[test]
+fn a_guest_that_spins_without_exits_is_ended_by_the_time_limit() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    // out 0x80, al ; jmp $
+    folder.file("spin.bin", &[0xe6, 0x80, 0xeb, 0xfe]);
+    let spin = ["record", "--flat", "spin.bin", "--memory", "1M", "--timeout", "1s"];
+    folder.run(&spin).says(0, &["1 exits", "the time limit was reached"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful: 1 exits"]);
+}
+
+#[test]
+fn a_guest_without_any_exit_leaves_a_trace_that_says_so() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("spin.bin", &[0xeb, 0xfe]);
+    folder.run(&["record", "--flat", "spin.bin", "--timeout", "1s"]).says(0, &["0 exits"]);
+    folder.run(&["inspect", "run.trap"]).says(0, &["the time limit was reached"]);
+    folder.run(&["report", "run.trap"]).says(0, &["0 exits"]);
+    folder.run(&["replay", "run.trap"]).says(2, &["no whole exit", "the guest made none"]);
+}
+
+#[test]
+fn addresses_without_a_device_are_named_in_the_report() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("unknown_32", &["-v"]).says(0, &["no device at port 0x1234: 3 reads, 3 writes"]);
+    folder.run(&["report", "run.trap"]).says(0, &["No device answered", "0x1234", "0x30000000"]);
+    folder.run(&["inspect", "run.trap"]).says(0, &["0x5678"]);
+}
+
+/// In real mode: the handler of vector 0x20 acknowledges and returns; the timer's line alone is open; PIT channel 0 ticks at
+/// 18.2 Hz; then STI, HLT for ever.
+const IDLE_TICKS: &[u8] = &[
+    0xc7, 0x06, 0x80, 0x00, 0x2e, 0x80, 0xc7, 0x06, 0x82, 0x00, 0x00, 0x00, 0xb0, 0x11, 0xe6, 0x20, 0xb0,
+    0x20, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xfe, 0xe6, 0x21, 0xb0, 0x34,
+    0xe6, 0x43, 0xb0, 0x00, 0xe6, 0x40, 0xe6, 0x40, 0xfb, 0xf4, 0xeb, 0xfc, 0xb0, 0x20, 0xe6, 0x20, 0xcf,
+];
+
+#[test]
+fn an_idle_guest_under_the_virtual_clock_is_told_of() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("idle.bin", IDLE_TICKS);
+    let record =
+        ["record", "--flat", "idle.bin", "--mode", "16", "--clock", "virtual", "--max-exits", "30000"];
+    folder.run(&record).says(0, &["idle through 10000 timer deadlines", "--until-console"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful: 30000 exits"]);
+}

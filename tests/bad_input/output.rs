@@ -1,0 +1,98 @@
+//! Where the trace goes: files that exist, disks that are full, recorders that are stopped.
+
+use crate::program::{Folder, Ran, kvm};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Reads a port for ever: `in al, 0x80 ; jmp $-2`.
+const POLLS: &[u8] = &[0xe4, 0x80, 0xeb, 0xfc];
+
+#[test]
+fn an_existing_trace_is_kept_unless_forced() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("run.trap", b"precious");
+    folder.record("port64", &[]).says(2, &["run.trap exists", "--force"]);
+    assert_eq!(std::fs::read(folder.path("run.trap")).unwrap(), b"precious");
+    folder.record("port64", &["--force"]).says(0, &["bytes per exit"]);
+    folder.run(&["report", "run.trap", "-o", "guest.bin"]).says(2, &["guest.bin exists"]);
+    folder.run(&["export", "run.trap", "--to", "parquet", "-o", "guest.bin"]).says(2, &["guest.bin"]);
+    folder
+        .run(&["record", "--flat", "guest.bin", "-o", "none/run.trap"])
+        .says(2, &["none/run.trap", "No such file"]);
+}
+
+#[test]
+fn a_trace_is_readable_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("port64", &[]).says(0, &[]);
+    let mode = std::fs::metadata(folder.path("run.trap")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_what_was_written_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    // A limit on the size of files stands for a full disk.
+    folder.file("guest.bin", POLLS);
+    let limited = Command::new("sh")
+        .arg("-c")
+        .arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"")
+        .arg(folder.command(&[]).get_program())
+        .args(["record", "--flat", "guest.bin", "--memory", "4M", "--timeout", "60s", "--quiet"])
+        .current_dir(folder.path(""))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ran::of(limited).says(2, &["the recording failed", "cannot write", "run.trap is readable"]);
+    folder.run(&["inspect", "run.trap"]).says(0, &["the end is missing"]);
+    folder.run(&["replay", "run.trap", "--until", "4000"]).says(0, &["faithful: 4001 exits"]);
+    folder.run(&["replay", "run.trap"]).says(2, &["faithful up to exit"]);
+}
+
+#[test]
+fn ctrl_c_leaves_a_whole_trace_that_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    let ran = stopped(&folder, "INT");
+    ran.says(130, &["interrupted by the user"]);
+    folder.run(&["inspect", "run.trap"]).says(0, &["interrupted by the user"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
+}
+
+#[test]
+fn a_killed_recorder_loses_less_than_a_second() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    assert_eq!(stopped(&folder, "KILL").status, -9);
+    folder.run(&["replay", "run.trap"]).says(2, &["faithful up to exit", "--until"]);
+    folder.run(&["replay", "run.trap", "--until", "1000"]).says(0, &["faithful: 1001 exits"]);
+}
+
+/// Records a guest that never ends, and sends the recorder a signal after a second and a half.
+fn stopped(folder: &Folder, signal: &str) -> Ran {
+    folder.file("guest.bin", POLLS);
+    let child = folder
+        .command(&["record", "--flat", "guest.bin", "--memory", "4M", "--timeout", "60s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let kill = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    Ran::of(child.wait_with_output().unwrap())
+}
