@@ -4,7 +4,7 @@ use std::fmt;
 use trapline_formats::{Difference, Site};
 
 /// What differed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// The guest exited at another place, or for another reason.
     Site,

@@ -7,4 +7,5 @@
 
 mod checker;
 mod matrix;
+mod seabios;
 mod support;

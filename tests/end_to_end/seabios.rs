@@ -1,0 +1,97 @@
+//! The firmware that others wrote: Debian's SeaBIOS, from the reset vector to the end of its boot order.
+
+use crate::support::compare::assert_same_machine;
+use crate::support::host::{Extent, Host, host};
+use crate::support::plain::Plain;
+use crate::support::recorded::{Recorded, record_loaded};
+use crate::support::replayed::replay;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use trapline_formats::{ClockMode, EndReason};
+use trapline_recorder::RecordOptions;
+use trapline_recorder::guest::firmware;
+
+const RAM: u64 = 64 << 20;
+const LAST_WORDS: &str = "No bootable device";
+const LIMIT: Duration = Duration::from_mins(5);
+
+#[test]
+fn bios_bin_boots_and_replays_exactly_under_the_host_clock() {
+    boots_and_replays("bios.bin", ClockMode::Host);
+}
+
+#[test]
+fn bios_bin_boots_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    if Extent::of_environment() != Extent::Quick {
+        boots_and_replays("bios.bin", ClockMode::Virtual);
+    }
+}
+
+#[test]
+fn bios_256k_bin_boots_and_replays_exactly_under_the_host_clock() {
+    if Extent::of_environment() != Extent::Quick {
+        boots_and_replays("bios-256k.bin", ClockMode::Host);
+    }
+}
+
+#[test]
+fn bios_256k_bin_boots_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    if Extent::of_environment() != Extent::Quick {
+        boots_and_replays("bios-256k.bin", ClockMode::Virtual);
+    }
+}
+
+fn boots_and_replays(rom: &str, clock: ClockMode) {
+    let Some(host) = host() else { return };
+    let recorded = boot(&host, rom, clock);
+    for _ in 0..Extent::of_environment().replays() {
+        let replayed = replay(&host, &recorded.path);
+        assert_eq!(replayed.exits, recorded.end.exits);
+        assert_eq!(replayed.console, recorded.console);
+        assert_same_machine(&host, &recorded.machine, &replayed.machine);
+    }
+    if clock == ClockMode::Virtual {
+        let again = boot(&host, rom, clock);
+        assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
+    }
+}
+
+/// Records a boot to its end; everything a boot should have shown is there.
+fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
+    let guest = firmware::load(&rom_path(rom), RAM).unwrap();
+    assert_eq!(guest.suspects, [], "every clock read of the ROM is found");
+    let until = regex::bytes::Regex::new(LAST_WORDS).unwrap();
+    let options =
+        RecordOptions { clock, timeout: Some(LIMIT), until_console: Some(until), ..RecordOptions::default() };
+    let recorded = record_loaded(host, &guest, options);
+    assert_eq!(recorded.end.reason, EndReason::ConsoleMatch(LAST_WORDS.into()));
+    assert_eq!(recorded.end.unclosed, []);
+    let said = |channel: u8, words: &str| {
+        let text = recorded
+            .console
+            .get(&channel)
+            .map(|t| String::from_utf8_lossy(t).into_owned())
+            .unwrap_or_default();
+        assert!(text.contains(words), "`{words}` is not on channel {channel}:\n{text}");
+    };
+    said(1, "SeaBIOS (version");
+    said(1, "Found 1 serial ports");
+    said(1, LAST_WORDS);
+    said(0, "SeaBIOS (version");
+    recorded
+}
+
+/// Where the ROM is; fetches it where it is not there yet.
+fn rom_path(rom: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("TRAPLINE_GUESTS") {
+        return PathBuf::from(folder).join(rom);
+    }
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("target/guests").join(rom);
+    if !path.exists() {
+        let status = Command::new(root.join("tests/guests/fetch.sh")).arg("seabios").status().unwrap();
+        assert!(status.success(), "tests/guests/fetch.sh could not fetch SeaBIOS");
+    }
+    path
+}
