@@ -4,7 +4,7 @@ use crate::support::host::{Host, host};
 use crate::support::plain::{Plain, PlainEvent};
 use crate::support::recorded::{Recorded, record};
 use crate::support::replayed::{replay, try_replay};
-use trapline_formats::{ClockMode, Event, ExitKind, Registers};
+use trapline_formats::{ClockMode, CpuState, Event, ExitKind, Registers};
 use trapline_guests::Guest;
 use trapline_replayer::{Divergence, What};
 
@@ -184,7 +184,8 @@ fn a_changed_register_in_the_log_is_named() {
 #[test]
 fn a_changed_msr_control_register_or_vector_register_is_named_at_the_checkpoint() {
     let Some(host) = host() else { return };
-    let changes: [(&str, fn(&mut trapline_formats::CpuState)); 3] = [
+    type Change = fn(&mut CpuState);
+    let changes: [(&str, Change); 3] = [
         ("MSR 0xc0000102", |cpu| cpu.msrs.iter_mut().find(|m| m.0 == 0xc000_0102).unwrap().1 ^= 0x1000),
         ("CR2", |cpu| cpu.system.control[1] ^= 0x1000),
         ("XSAVE byte 0xa0", |cpu| cpu.xsave[160] ^= 1),
