@@ -8,6 +8,9 @@ use trapline_formats::{ClockMode, CpuState, Event, ExitKind, Registers};
 use trapline_guests::Guest;
 use trapline_replayer::{Divergence, What};
 
+/// A change of a checkpoint.
+type Change = fn(&mut CpuState);
+
 /// Records a guest, lets `change` change its trace, and replays that.
 fn diverge(host: &Host, guest: &Guest, change: impl FnOnce(&mut Plain)) -> Divergence {
     let (recorded, mut plain) = decoded(host, guest);
@@ -184,7 +187,6 @@ fn a_changed_register_in_the_log_is_named() {
 #[test]
 fn a_changed_msr_control_register_or_vector_register_is_named_at_the_checkpoint() {
     let Some(host) = host() else { return };
-    type Change = fn(&mut CpuState);
     let changes: [(&str, Change); 3] = [
         ("MSR 0xc0000102", |cpu| cpu.msrs.iter_mut().find(|m| m.0 == 0xc000_0102).unwrap().1 ^= 0x1000),
         ("CR2", |cpu| cpu.system.control[1] ^= 0x1000),
