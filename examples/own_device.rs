@@ -72,6 +72,7 @@ impl Platform for Counter {
     }
 }
 
+/// Records, replays, and says whether they were the same.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     // mov dx, PORT ; mov ecx, 5 ; again: in al, dx ; add bl, al ; loop again ; hlt
     let image = [0x66, 0xba, 0x00, 0x05, 0xb9, 5, 0, 0, 0, 0xec, 0x00, 0xc3, 0xe2, 0xfb, 0xf4];
