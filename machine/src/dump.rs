@@ -11,7 +11,11 @@ use kvm_ioctls::{Cap, Kvm, KvmNestedStateBuffer, VcpuFd};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// MSRs that are the host's by definition: (index, why).
-const HOST_MSRS: [(u32, &str); 1] = [(0x10, "IA32_TSC: follows the host's clock")];
+const HOST_MSRS: [(u32, &str); 3] = [
+    (0x10, "IA32_TSC: follows the host's clock"),
+    (0x4000_0010, "HV_X64_MSR_VP_RUNTIME: how long the vCPU's thread has run; denied to guests"),
+    (0x4000_0020, "HV_X64_MSR_TIME_REF_COUNT: the host's clock; denied to guests"),
+];
 
 /// MTRRs and PAT, which KVM's list leaves out on some versions (SDM vol. 4, table 2-2).
 fn mtrrs() -> impl Iterator<Item = u32> {
