@@ -48,8 +48,8 @@ pub struct Checkpoint {
     pub exit: u64,
     /// The complete CPU state.
     pub cpu: CpuState,
-    /// Guest memory: (page number, XXH3-64) of the pages that differ from the start of the recording, ascending.
-    /// `None` where memory was not looked at.
+    /// Guest memory: (page number, XXH3-64) of the pages that are not all zeros, ascending: pages that the guest never
+    /// wrote are compared too. `None` where memory was not looked at.
     pub pages: Option<Vec<(u64, u64)>>,
 }
 

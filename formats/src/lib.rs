@@ -34,6 +34,7 @@ mod state;
 mod timing;
 mod varint;
 mod writer;
+mod xsave_names;
 
 pub use address::{ExitIndex, Gpa, Gva, NamedRange, Space};
 pub use console::{ConsoleEncoder, ConsoleText, printable};

@@ -2,6 +2,7 @@
 //!
 //! Sources: KVM API, sections named at each field; Intel SDM volume 3, chapter 2 (system registers).
 
+use crate::xsave_names;
 use serde::{Deserialize, Serialize};
 
 /// Names of the general registers, in the order of [`Registers::general`]: that of `struct kvm_regs`, so that taking them
@@ -179,7 +180,7 @@ impl CpuState {
                 actual: format!("{:?}", other.events),
             });
         }
-        found.extend(self.differing_xsave(other));
+        found.extend(xsave_names::differences(&self.xsave, &other.xsave));
         found
     }
 
@@ -197,26 +198,6 @@ impl CpuState {
                 actual: show(theirs.get(&i)),
             })
             .collect()
-    }
-
-    /// The first differing byte of the FPU and vector state: one row is enough to say where to look.
-    fn differing_xsave(&self, other: &Self) -> Option<Difference> {
-        if self.xsave == other.xsave {
-            return None;
-        }
-        let at = self.xsave.iter().zip(&other.xsave).position(|(a, b)| a != b);
-        Some(match at {
-            Some(i) => Difference {
-                name: format!("XSAVE byte {i:#x}"),
-                expected: format!("{:#04x}", self.xsave[i]),
-                actual: format!("{:#04x}", other.xsave[i]),
-            },
-            None => Difference {
-                name: "XSAVE size".into(),
-                expected: self.xsave.len().to_string(),
-                actual: other.xsave.len().to_string(),
-            },
-        })
     }
 }
 

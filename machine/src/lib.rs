@@ -32,7 +32,7 @@ pub use kick::Kicker;
 pub use kvm::{engine_name, open};
 pub use kvm_ioctls::Kvm;
 pub use machine::{Control, Flow, Handler, Machine, MachineConfig};
-pub use memory::{Memory, PageHashes, is_zero};
+pub use memory::{Memory, is_zero};
 pub use msr::ALLOWED as MSRS_ALLOWED;
 pub use probe::open_and_probe;
 pub use site::SiteTable;

@@ -3,7 +3,6 @@
 use crate::error::{MachineError, refused};
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
-use std::collections::BTreeMap;
 use trapline_formats::memory::{PAGE_BYTES, page_hash};
 use trapline_formats::{Gpa, MemoryRegion};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -99,35 +98,15 @@ impl Memory {
         Ok(())
     }
 
-    /// Hashes of all pages that are not all zeros: the base that later contents are compared with.
-    pub fn hashes(&self) -> Result<PageHashes, MachineError> {
-        let mut pages = BTreeMap::new();
+    /// The pages that are not all zeros, ascending: (page number, XXH3-64).
+    pub fn hashes(&self) -> Result<Vec<(u64, u64)>, MachineError> {
+        let mut pages = Vec::new();
         self.for_each_page(|number, content| {
             if !is_zero(content) {
-                pages.insert(number, page_hash(content));
+                pages.push((number, page_hash(content)));
             }
         })?;
-        Ok(PageHashes { pages, zero: page_hash(&[0; PAGE_BYTES]) })
-    }
-}
-
-/// Hashes of the pages of a memory; pages that are all zeros are left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageHashes {
-    pages: BTreeMap<u64, u64>,
-    zero: u64,
-}
-
-impl PageHashes {
-    /// The pages that differ from `base`: (page number, hash now), ascending.
-    pub fn changes_since(&self, base: &Self) -> Vec<(u64, u64)> {
-        let numbers: std::collections::BTreeSet<_> =
-            self.pages.keys().chain(base.pages.keys()).copied().collect();
-        numbers
-            .into_iter()
-            .filter(|n| self.pages.get(n) != base.pages.get(n))
-            .map(|n| (n, self.pages.get(&n).copied().unwrap_or(self.zero)))
-            .collect()
+        Ok(pages)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::unclaimed::UnclaimedCounts;
 use std::time::Duration;
 use trapline_formats::digests::Checkpoint;
 use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Space};
-use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, PageHashes, SiteTable};
+use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// A checkpoint of the complete CPU state follows about every so many exits.
 const CHECKPOINT_EXITS: u64 = 4096;
@@ -33,8 +33,6 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     sites: SiteTable,
     log: Option<Log>,
     leaks: Option<LeakWatch>,
-    /// Memory at the start, to compare the end with.
-    base: Option<PageHashes>,
     exits: u64,
     next_checkpoint: u64,
     /// Time inside KVM_RUN of the last exit, whose time outside is not over yet.
@@ -71,7 +69,6 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             sites: SiteTable::default(),
             log: None,
             leaks: None,
-            base: None,
             exits: 0,
             next_checkpoint: CHECKPOINT_EXITS,
             guest_ticks: 0,
@@ -92,8 +89,8 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     }
 
     /// Adds what a recording has and a plain run has not.
-    pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>, base: Option<PageHashes>) {
-        (self.log, self.leaks, self.base) = (log, leaks, base);
+    pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>) {
+        (self.log, self.leaks) = (log, leaks);
     }
 
     /// Answers the exit from the platform.
@@ -276,10 +273,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
 
     fn checkpoint(&mut self, machine: &Machine, with_memory: bool) -> Result<(), RecorderError> {
         let Some(log) = &mut self.log else { return Ok(()) };
-        let pages = match &self.base {
-            Some(base) if with_memory => Some(machine.memory().hashes()?.changes_since(base)),
-            _ => None,
-        };
+        let pages = if with_memory { Some(machine.memory().hashes()?) } else { None };
         log.checkpoint(Checkpoint { exit: self.exits.saturating_sub(1), cpu: machine.save()?, pages });
         self.next_checkpoint = self.exits + CHECKPOINT_EXITS;
         Ok(())

@@ -126,20 +126,18 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
     /// Records until the guest or the options end it.
     pub fn record(mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Recording, RecorderError> {
         let mut log = None;
-        let mut base = None;
         let mut leaks = None;
         if let Some(path) = &self.options.output {
             let mut open = Log::create(path, self.options.replace, self.header.tick_hz)?;
             open.start(&self.header, &self.start, &self.machine)?;
             log = Some(open);
-            base = Some(self.machine.memory().hashes()?);
             leaks = Some(LeakWatch::start(&mut self.machine)?);
             self.machine.start_timing();
         }
         let timer = HostTimer::start(&self.stop, self.options.timeout);
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
         let mut handler = RecordHandler::new(self.platform, clock, self.options, self.stop, progress);
-        handler.observe(log, leaks, base);
+        handler.observe(log, leaks);
         let result = self.machine.run(&mut handler);
         drop(timer);
         let (end, bytes) = handler.finish(result, &mut self.machine)?;

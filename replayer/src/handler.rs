@@ -7,7 +7,7 @@ use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
 use trapline_formats::{ConsoleText, Difference, Event, Site, TraceError};
-use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, PageHashes, SiteTable};
+use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Exits kept for a divergence's history.
 const HISTORY: usize = 8;
@@ -23,7 +23,6 @@ pub(crate) struct ReplayHandler<'a> {
     sites: SiteTable,
     names: Vec<Option<u32>>,
     console: std::iter::Peekable<Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>>,
-    base: PageHashes,
     until: u64,
     exits: u64,
     history: VecDeque<(u64, u32, Vec<u8>)>,
@@ -41,7 +40,6 @@ impl<'a> ReplayHandler<'a> {
         source: Source<'a>,
         recorded_sites: &'a [Site],
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
-        base: PageHashes,
         until: u64,
         silence_limit: u32,
         progress: &'a mut dyn FnMut(Progress<'_>),
@@ -54,7 +52,6 @@ impl<'a> ReplayHandler<'a> {
             sites: SiteTable::default(),
             names: Vec::new(),
             console: console.peekable(),
-            base,
             until,
             exits: 0,
             history: VecDeque::with_capacity(HISTORY),
@@ -189,18 +186,16 @@ impl<'a> ReplayHandler<'a> {
         }
         let Some(recorded) = checkpoint.pages else { return Ok(()) };
         let recorded: BTreeMap<u64, u64> = recorded.into_iter().collect();
-        let changed: BTreeMap<u64, u64> =
-            machine.memory().hashes()?.changes_since(&self.base).into_iter().collect();
-        let show =
-            |hash: Option<&u64>| hash.map_or_else(|| "as at the start".to_owned(), |h| format!("{h:016x}"));
-        let numbers: std::collections::BTreeSet<_> = recorded.keys().chain(changed.keys()).collect();
+        let replayed: BTreeMap<u64, u64> = machine.memory().hashes()?.into_iter().collect();
+        let show = |hash: Option<&u64>| hash.map_or_else(|| "all zeros".to_owned(), |h| format!("{h:016x}"));
+        let numbers: std::collections::BTreeSet<_> = recorded.keys().chain(replayed.keys()).collect();
         let differences: Vec<_> = numbers
             .into_iter()
-            .filter(|n| recorded.get(n) != changed.get(n))
+            .filter(|n| recorded.get(n) != replayed.get(n))
             .map(|n| Difference {
                 name: format!("page {:#x}", n << 12),
                 expected: show(recorded.get(n)),
-                actual: show(changed.get(n)),
+                actual: show(replayed.get(n)),
             })
             .collect();
         if !differences.is_empty() {

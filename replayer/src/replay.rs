@@ -76,7 +76,6 @@ pub fn replay(
         return Err(ReplayError::Nothing { reason });
     }
     let mut machine = machine_at_start(kvm, convention, trace)?;
-    let base = machine.memory().hashes()?;
     let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
     let mut handler = ReplayHandler::new(
         Source::new(trace),
@@ -85,7 +84,6 @@ pub fn replay(
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         })),
-        base,
         until.min(whole - 1),
         silence_limit,
         progress,

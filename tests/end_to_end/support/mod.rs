@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod host;
+pub mod mutated;
 pub mod plain;
 pub mod recorded;
 pub mod replayed;

@@ -3,7 +3,6 @@
 use super::host::Host;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 use trapline_formats::Trace;
 use trapline_machine::Machine;
 use trapline_replayer::{Divergence, Outcome, Progress, ReplayOptions, replay as replay_trace};
@@ -18,16 +17,14 @@ pub struct Replayed {
 
 /// Replays a trace, and shows the divergence if there is one.
 pub fn replay(host: &Host, path: &Path) -> Replayed {
-    try_replay(host, path).unwrap_or_else(|divergence| panic!("{divergence}"))
+    try_replay(host, path, &ReplayOptions::default()).unwrap_or_else(|divergence| panic!("{divergence}"))
 }
 
 /// Replays a trace.
-pub fn try_replay(host: &Host, path: &Path) -> Result<Replayed, Box<Divergence>> {
+pub fn try_replay(host: &Host, path: &Path, options: &ReplayOptions) -> Result<Replayed, Box<Divergence>> {
     let trace = Trace::open(path).unwrap();
     let mut console = BTreeMap::<u8, Vec<u8>>::new();
-    // A guest of these tests that is silent for so long has diverged.
-    let options = ReplayOptions { silence: Duration::from_secs(5), ..ReplayOptions::default() };
-    let replay = replay_trace(host.kvm, host.convention, &trace, &options, &mut |progress| {
+    let replay = replay_trace(host.kvm, host.convention, &trace, options, &mut |progress| {
         if let Progress::Console(channel, bytes) = progress {
             console.entry(channel).or_default().extend_from_slice(bytes);
         }
