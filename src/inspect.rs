@@ -1,12 +1,13 @@
 //! `trapline inspect`: what a trace holds.
 
 use crate::args::{ExitRange, Inspect};
+use crate::safe;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use trapline_formats::envelope::BlockType;
-use trapline_formats::{Event, Exit, Site, Trace, TraceError, printable};
+use trapline_formats::{Event, Exit, Site, Trace, TraceError};
 
 /// Version of the JSON output.
 const SCHEMA_VERSION: u32 = 0;
@@ -17,7 +18,7 @@ pub fn run(args: &Inspect) -> Result<u8> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match (args.exits, args.json) {
         (Some(range), json) => list(&trace, range, json, &mut out)?,
-        (None, true) => writeln!(out, "{:#}", overview_json(&trace))?,
+        (None, true) => writeln!(out, "{}", safe::json(&overview_json(&trace), true))?,
         (None, false) => overview(&trace, &mut out)?,
     }
     out.flush()?;
@@ -87,8 +88,7 @@ fn block_name(kind: u16) -> String {
 fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
     let header = trace.header();
     let counts = Counts::of(trace);
-    let safe = |text: &str| printable(text.as_bytes(), false);
-    writeln!(out, "{}", trace.path().display())?;
+    writeln!(out, "{}", safe::text(trace.path().display()))?;
     if let Some(damage) = trace.damage() {
         writeln!(
             out,
@@ -97,30 +97,30 @@ fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
         )?;
     }
     if let Some(error) = &counts.error {
-        writeln!(out, "  DAMAGED       {error}; exits before it are counted")?;
+        writeln!(out, "  DAMAGED       {}; exits before it are counted", safe::text(error))?;
     }
     let host = &header.host;
     writeln!(
         out,
         "  recorded by   trapline {} on {} ({})",
-        safe(&header.recorder),
-        safe(&host.engine),
-        safe(&host.kernel)
+        safe::text(&header.recorder),
+        safe::text(&host.engine),
+        safe::text(&host.kernel)
     )?;
     writeln!(
         out,
         "  processor     {} (signature {:#x}, microcode {:#x})",
-        safe(&host.cpu_brand),
+        safe::text(&host.cpu_brand),
         host.cpu_signature,
         host.microcode
     )?;
-    writeln!(out, "  entered as    {}, clock {:?}", safe(&header.entry), header.clock)?;
+    writeln!(out, "  entered as    {}, clock {:?}", safe::text(&header.entry), header.clock)?;
     for file in &header.files {
         writeln!(
             out,
             "  {:<13} {} ({} bytes, xxh3 {:016x})",
-            safe(&file.role),
-            safe(&file.name),
+            safe::text(&file.role),
+            safe::text(&file.name),
             file.bytes,
             file.xxh3
         )?;
@@ -163,7 +163,7 @@ fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
     writeln!(out, "  clock reads   {} rewritten", header.rewrites.len())?;
     for r in &header.rewrites {
-        let by = printable(r.found_by.as_bytes(), false);
+        let by = safe::text(&r.found_by);
         writeln!(out, "    {:#012x}  {} -> {}  found by {by}", r.gpa, hex(&r.original), hex(&r.replacement))?;
     }
     for s in &header.suspects {
@@ -176,8 +176,7 @@ fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
     }
     let Some(end) = trace.end() else { return Ok(()) };
     for u in &end.unclosed {
-        let (source, evidence) =
-            (printable(u.source.as_bytes(), false), printable(u.evidence.as_bytes(), false));
+        let (source, evidence) = (safe::text(&u.source), safe::text(&u.evidence));
         writeln!(out, "    UNCLOSED: {source} executed, first seen at exit {}: {evidence}", u.exit)?;
     }
     if !end.unclaimed.is_empty() {
@@ -302,6 +301,6 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Writ
         "cpl": site.instruction.cpl,
         "events": events,
     });
-    writeln!(out, "{line}")?;
+    writeln!(out, "{}", safe::json(&line, false))?;
     Ok(())
 }

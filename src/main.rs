@@ -17,6 +17,7 @@ mod progress;
 mod record;
 mod replay;
 mod report;
+mod safe;
 mod terminal;
 
 use args::{Cli, Verb};
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("trapline: {}", message(&error));
+            eprintln!("trapline: {}", trapline_formats::printable(message(&error).as_bytes(), true));
             ExitCode::from(FAILED)
         }
     }

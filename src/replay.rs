@@ -2,7 +2,7 @@
 
 use crate::args::Replay;
 use crate::progress::{self, ConsoleOut};
-use crate::{DIVERGED, INTERRUPTED};
+use crate::{DIVERGED, INTERRUPTED, safe};
 use anyhow::Result;
 use std::time::Instant;
 use trapline_formats::Trace;
@@ -52,9 +52,9 @@ fn explain(trace: &Trace, exit: u64) -> Result<()> {
     for unclosed in end.unclosed.iter().filter(|u| u.exit <= exit) {
         say!(
             "\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
-            unclosed.source,
+            safe::text(&unclosed.source),
             unclosed.exit,
-            unclosed.evidence
+            safe::text(&unclosed.evidence)
         );
     }
     Ok(())

@@ -8,6 +8,14 @@ fn a_missing_rom_is_named() {
 }
 
 #[test]
+fn a_rom_that_cannot_be_read_is_named_with_the_reason() {
+    // Root may read any file; but nobody the first byte of an address space.
+    Folder::new()
+        .run(&["record", "--firmware", "/proc/self/mem"])
+        .says(2, &["firmware /proc/self/mem", "Input/output error"]);
+}
+
+#[test]
 fn an_empty_rom_a_directory_and_a_rom_of_impossible_size_are_refused() {
     let folder = Folder::new();
     folder.file("empty.bin", b"");

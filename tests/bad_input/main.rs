@@ -1,8 +1,13 @@
 //! Bad input, bad luck, bad guests: each gives a clear message and the right exit status, and nothing is lost.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod divergence;
 mod guests;
+mod hostile;
 mod images;
 mod output;
+#[path = "../end_to_end/support/plain.rs"]
+#[expect(dead_code, reason = "the other tests compare streams, too")]
+mod plain;
 mod program;
 mod traces;

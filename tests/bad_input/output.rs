@@ -1,6 +1,7 @@
 //! Where the trace goes: files that exist, disks that are full, recorders that are stopped.
 
 use crate::program::{Folder, Ran, kvm};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -57,6 +58,44 @@ fn a_full_disk_ends_the_recording_and_what_was_written_replays() {
     folder.run(&["inspect", "run.trap"]).says(0, &["the end is missing"]);
     folder.run(&["replay", "run.trap", "--until", "4000"]).says(0, &["faithful: 4001 exits"]);
     folder.run(&["replay", "run.trap"]).says(2, &["faithful up to exit"]);
+}
+
+#[test]
+fn a_disk_that_is_really_full_ends_the_recording_and_what_was_written_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("guest.bin", POLLS);
+    let Some(disk) = SmallDisk::mount(folder.path("disk")) else {
+        eprintln!("skipped: mounting a small disk takes root");
+        return;
+    };
+    let path = disk.0.join("run.trap");
+    let path = path.to_str().unwrap();
+    let record =
+        ["record", "--flat", "guest.bin", "--memory", "4M", "--timeout", "60s", "--quiet", "-o", path];
+    folder.run(&record).says(2, &["the recording failed", "No space left on device", "is readable up to"]);
+    folder.run(&["inspect", path]).says(0, &["the end is missing"]);
+    folder.run(&["replay", path, "--until", "4000"]).says(0, &["faithful: 4001 exits"]);
+}
+
+/// A file system of 64 KiB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf) -> Option<Self> {
+        std::fs::create_dir(&at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&at).stderr(Stdio::null());
+        mount.status().is_ok_and(|s| s.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        assert!(Command::new("umount").arg(&self.0).status().unwrap().success());
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Traces that are none, that are damaged, that lie.
 
 use crate::program::{Folder, kvm};
+use std::path::Path;
+use trapline_formats::Trace;
+use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BLOCK_MAGIC, FILE_HEADER_BYTES};
 
 #[test]
 fn what_is_no_trace_is_refused_by_every_verb() {
@@ -40,7 +43,7 @@ fn a_trace_truncated_at_any_byte_is_readable_up_to_there_and_says_where() {
     // In this process: a program started for each of thousands of bytes would take minutes.
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        let Ok(trace) = trapline_formats::Trace::open(&path) else { continue };
+        let Ok(trace) = Trace::open(&path) else { continue };
         let readable: usize = trace.inputs().map_while(Result::ok).map(|chunk| chunk.len()).sum();
         assert!(readable <= 17, "{readable} exits of {length} bytes");
         assert!(trace.damage().is_some() || trace.end().is_none(), "a cut at {length} is not noticed");
@@ -70,7 +73,46 @@ fn the_readable_part_of_a_truncated_trace_replays() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_trace_is_noticed_or_harmless() {
+fn a_trace_cut_at_any_block_says_where_and_its_readable_part_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("timer_exits_64", &["--clock", "virtual"]).says(0, &[]);
+    let whole = std::fs::read(folder.path("run.trap")).unwrap();
+    let path = folder.path("cut.trap");
+    let starts: Vec<_> = block_headers(&whole).map(|header| header.start).collect();
+    let mut replayed = 0;
+    for &start in &starts[1..] {
+        for length in [start, start + 1, start + BLOCK_HEADER_BYTES + 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let trace = Trace::open(&path).unwrap();
+            let exits: usize = trace.inputs_with_digests().map_while(Result::ok).map(|(i, _)| i.len()).sum();
+            let inspected = folder.run(&["inspect", "cut.trap"]);
+            if length == start {
+                inspected.says(0, &["the end is missing"]);
+            } else {
+                inspected.says(2, &["DAMAGED", &format!("at byte {start:#x}")]);
+            }
+            folder.run(&["report", "cut.trap"]).says(0, &[]);
+            if exits == 0 {
+                folder.run(&["replay", "cut.trap"]).says(2, &["the trace holds no whole exit"]);
+                continue;
+            }
+            let last = (exits - 1).to_string();
+            let until = format!("--until {last}");
+            folder.run(&["replay", "cut.trap"]).says(2, &["faithful up to exit", &until]);
+            folder
+                .run(&["replay", "cut.trap", "--until", &last])
+                .says(0, &[&format!("faithful: {exits} exits")]);
+            replayed += 1;
+        }
+    }
+    assert!(replayed > 3, "the trace has no readable parts of several lengths");
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_trace_is_noticed() {
     if !kvm() {
         return;
     }
@@ -78,25 +120,44 @@ fn every_flipped_bit_of_a_trace_is_noticed_or_harmless() {
     folder.record("port64", &[]).says(0, &[]);
     let whole = std::fs::read(folder.path("run.trap")).unwrap();
     let path = folder.path("flipped.trap");
-    let reads = |bytes: &[u8]| {
-        std::fs::write(&path, bytes).unwrap();
-        let trace = trapline_formats::Trace::open(&path).ok()?;
-        let start = trace.start_state().ok()?;
-        trace.start_memory(|_, _| {}).ok()?;
-        let chunks: Result<Vec<_>, _> = trace.inputs_with_digests().collect();
-        let exits: usize = chunks.ok()?.iter().map(|(inputs, _)| inputs.len()).sum();
-        trace.timing().collect::<Result<Vec<_>, _>>().ok()?;
-        (trace.damage().is_none() && trace.end().is_some()).then_some((start, exits))
-    };
-    let good = reads(&whole).unwrap();
-    for bit in 0..whole.len() * 8 {
-        let mut bytes = whole.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        if let Some(read) = reads(&bytes) {
-            // The reserved bytes of the file header are covered by its checksum; nothing may get through unseen.
-            assert_eq!(read, good, "bit {bit}");
+    assert!(reads(&path, &whole));
+    // Every bit of the headers, and one of each byte of what is in the blocks: CRC32C sees any single bit as well as another.
+    let headers: Vec<_> = std::iter::once(0..FILE_HEADER_BYTES).chain(block_headers(&whole)).collect();
+    for byte in 0..whole.len() {
+        let is_header = headers.iter().any(|h| h.contains(&byte));
+        for bit in 0..8 {
+            if !is_header && bit != byte % 8 {
+                continue;
+            }
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 1 << bit;
+            assert!(!reads(&path, &bytes), "bit {bit} of byte {byte:#x}");
         }
     }
+    // As a user meets it, in the middle of the file.
+    let mut bytes = whole.clone();
+    bytes[whole.len() / 2] ^= 0x10;
+    folder.file("flipped.trap", &bytes);
+    folder.run(&["replay", "flipped.trap"]).says(2, &["flipped.trap", "damaged at byte 0x"]);
+}
+
+/// Whether every block of this trace can be read.
+fn reads(path: &Path, bytes: &[u8]) -> bool {
+    std::fs::write(path, bytes).unwrap();
+    let Ok(trace) = Trace::open(path) else { return false };
+    trace.damage().is_none()
+        && trace.end().is_some()
+        && trace.start_state().is_ok()
+        && trace.start_memory(|_, _| {}).is_ok()
+        && trace.inputs_with_digests().all(|chunk| chunk.is_ok())
+        && trace.timing().all(|chunk| chunk.is_ok())
+        && trace.console().all(|chunk| chunk.is_ok())
+}
+
+/// Where the headers of the blocks are.
+fn block_headers(bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let starts = bytes.windows(4).enumerate().filter(|(_, w)| *w == BLOCK_MAGIC).map(|(at, _)| at);
+    starts.map(|at| at..at + BLOCK_HEADER_BYTES)
 }
 
 #[test]
