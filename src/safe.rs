@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::fmt::Display;
+use std::fmt::Write;
 use trapline_formats::printable;
 
 /// One line of text.
@@ -20,7 +21,10 @@ pub fn json(value: &Value, pretty: bool) -> String {
         if is_plain {
             safe.push(c);
         } else {
-            c.encode_utf16(&mut units).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a string does not fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
         }
     }
     safe
