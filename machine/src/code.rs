@@ -62,7 +62,7 @@ pub(crate) struct Cache {
     high: bool,
 }
 
-const REUSE: u32 = 64;
+const REUSE: u32 = 256;
 
 impl Cache {
     /// Whether the last segment may be taken for the one at this RIP.
