@@ -65,6 +65,7 @@ fn event_name(event: Event) -> &'static str {
         Event::WindowRequested => "window-requested",
         Event::WindowCancelled => "window-cancelled",
         Event::Checkpoint => "checkpoint",
+        Event::TaskPriority { .. } => "task-priority",
     }
 }
 
@@ -276,6 +277,7 @@ fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
 fn event_text(event: Event) -> String {
     match event {
         Event::Interrupt { vector } => format!("-> interrupt, vector {vector:#x}"),
+        Event::TaskPriority { cr8 } => format!("-> task-priority, CR8 {cr8}"),
         other => format!("-> {}", event_name(other)),
     }
 }
@@ -285,6 +287,7 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Writ
         .iter()
         .map(|event| match event {
             Event::Interrupt { vector } => json!({"event": "interrupt", "vector": vector}),
+            Event::TaskPriority { cr8 } => json!({"event": "task-priority", "cr8": cr8}),
             other => json!({"event": event_name(*other)}),
         })
         .collect();

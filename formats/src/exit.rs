@@ -180,4 +180,9 @@ pub enum Event {
     WindowCancelled,
     /// The complete CPU state was compared here (a checkpoint stands in the digest stream).
     Checkpoint,
+    /// CR8 was set: the guest wrote the task priority register of its local APIC, which is the same register.
+    TaskPriority {
+        /// The new CR8, 0 to 15.
+        cr8: u8,
+    },
 }

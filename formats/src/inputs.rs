@@ -164,6 +164,7 @@ impl InputEncoder {
             Event::WindowRequested => self.bytes.push(2),
             Event::WindowCancelled => self.bytes.push(3),
             Event::Checkpoint => self.bytes.push(4),
+            Event::TaskPriority { cr8 } => self.bytes.extend_from_slice(&[5, cr8]),
         }
     }
 
@@ -312,6 +313,10 @@ fn decode_event(cursor: &mut Cursor<'_>) -> Result<Event, Malformed> {
         2 => Event::WindowRequested,
         3 => Event::WindowCancelled,
         4 => Event::Checkpoint,
+        5 => match cursor.byte()? {
+            cr8 @ 0..=15 => Event::TaskPriority { cr8 },
+            _ => return Err(Malformed("a task priority is none: CR8 has four bits")),
+        },
         _ => return Err(Malformed("an event is of a kind that this version does not know")),
     })
 }

@@ -362,6 +362,29 @@ impl Machine {
         ioctl::interrupt(&self.vcpu, vector)
     }
 
+    /// Whether the guest takes a non-maskable interrupt at once: nothing masks or shadows it, and nothing else is about to be
+    /// delivered. Valid once settled. Where this is so, KVM need not look for the place where it can deliver one, which some
+    /// engines do by single-stepping.
+    pub fn can_take_nmi(&self) -> Result<bool, MachineError> {
+        let events = self.vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?;
+        let nmi = events.nmi.injected | events.nmi.pending | events.nmi.masked;
+        let others = events.exception.injected | events.exception.pending | events.interrupt.injected;
+        Ok(nmi | others | events.interrupt.shadow == 0)
+    }
+
+    /// What the CPU holds of its local APIC: (`IA32_APIC_BASE`, CR8). Valid at an exit: without an in-kernel APIC, KVM shows
+    /// both in `kvm_run` whenever KVM_RUN returns (KVM API 5, `apic_base` and `cr8`).
+    #[inline]
+    pub fn apic_state(&self) -> (u64, u8) {
+        let run = self.run.get();
+        (run.apic_base, run.cr8 as u8)
+    }
+
+    /// Sets CR8. KVM loads it from `kvm_run` at every KVM_RUN, before it completes the instruction of the last exit.
+    pub fn set_cr8(&mut self, cr8: u8) {
+        self.run.get_mut().cr8 = cr8.into();
+    }
+
     /// Queues a non-maskable interrupt.
     pub fn inject_nmi(&mut self) -> Result<(), MachineError> {
         self.vcpu.nmi().map_err(refused("KVM_NMI"))

@@ -6,7 +6,7 @@ use crate::error::RecorderError;
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
 use crate::log::Log;
-use crate::platform::{Claim, MsrAnswer, Platform, Request, Time};
+use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
 use crate::timer::StopHandle;
 use crate::unclaimed::UnclaimedCounts;
@@ -38,6 +38,8 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     /// Time inside KVM_RUN of the last exit, whose time outside is not over yet.
     guest_ticks: u64,
     halted: bool,
+    /// What the platform knows of the CPU's part of the local APIC.
+    apic: Option<ApicState>,
     window_requested: bool,
     window_is_prompt: bool,
     end: Option<EndReason>,
@@ -73,6 +75,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             next_checkpoint: CHECKPOINT_EXITS,
             guest_ticks: 0,
             halted: false,
+            apic: None,
             window_requested: false,
             window_is_prompt: options.window_is_prompt,
             end: None,
@@ -184,6 +187,30 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         });
     }
 
+    /// Tells the platform what the guest wrote to the registers of the local APIC that are in the CPU.
+    #[inline]
+    fn look_at_apic(&mut self, machine: &Machine) {
+        let (base, cr8) = machine.apic_state();
+        let state = ApicState { base, cr8 };
+        if self.apic != Some(state) {
+            self.apic = Some(state);
+            self.platform.apic_state(self.now, state);
+        }
+    }
+
+    /// Brings CR8 in step with the local APIC, after a write.
+    #[inline]
+    fn follow_task_priority(&mut self, machine: &mut Machine) {
+        let Some(cr8) = self.platform.cr8() else { return };
+        if let Some(state) = &mut self.apic
+            && state.cr8 != cr8
+        {
+            state.cr8 = cr8;
+            machine.set_cr8(cr8);
+            self.event(Event::TaskPriority { cr8 });
+        }
+    }
+
     /// Looks for a reason to end here.
     #[inline]
     fn look_for_end(&mut self) {
@@ -206,8 +233,15 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         self.event(if wanted { Event::WindowRequested } else { Event::WindowCancelled });
     }
 
-    /// Gives the guest the interrupt that waits, if it can take one here.
+    /// Gives the guest the interrupt that waits, if it can take one here. An NMI goes first (SDM vol. 3, 6.9); what waits beside
+    /// it has its turn at a later exit.
     fn interrupt(&mut self, machine: &mut Machine) -> Result<bool, MachineError> {
+        if self.platform.nmi_pending() && machine.can_take_nmi()? {
+            self.platform.acknowledge_nmi();
+            machine.inject_nmi()?;
+            self.event(Event::Nmi);
+            return Ok(true);
+        }
         if !machine.can_take_interrupt() || !self.platform.interrupt_pending(self.now) {
             return Ok(false);
         }
@@ -222,21 +256,26 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
 
     /// After HLT: waits until an interrupt wakes the guest, or finds that nothing will.
     fn wait(&mut self, machine: &mut Machine) -> Result<(), RecorderError> {
-        if !machine.interrupts_enabled() {
-            self.end = Some(EndReason::Halted);
-            return Ok(());
-        }
+        let is_deaf = !machine.interrupts_enabled();
+        let takes_nmi = is_deaf && machine.can_take_nmi()?;
         loop {
             self.now = self.clock.now();
             self.input.offer(self.platform, self.now);
+            // Timers that are due fire here, so that the NMI of one is seen.
+            self.platform.interrupt_pending(self.now);
             if self.interrupt(machine)? {
+                return Ok(());
+            }
+            if is_deaf && (!takes_nmi || self.platform.next_nmi().is_none()) {
+                self.end = Some(EndReason::Halted);
                 return Ok(());
             }
             if let Some(reason) = self.stop.requested() {
                 self.end = Some(reason);
                 return Ok(());
             }
-            match self.platform.next_deadline() {
+            let deadline = if is_deaf { self.platform.next_nmi() } else { self.platform.next_deadline() };
+            match deadline {
                 Some(deadline) if self.clock.jump(deadline) => self.note_jump(),
                 Some(deadline) => self.nap(Duration::from_nanos(deadline.0.saturating_sub(self.now.0)))?,
                 None if self.input.may_come() => self.nap(NAP)?,
@@ -334,8 +373,10 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         {
             self.sites.number(machine, exit)?;
         }
+        self.look_at_apic(machine);
         self.answer(exit);
-        if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite) {
+        let is_write = matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite);
+        if is_write {
             self.take_effects();
         }
         if let Some(log) = &mut self.log {
@@ -346,6 +387,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             }
         }
         self.exits += 1;
+        if is_write {
+            self.follow_task_priority(machine);
+        }
         if self.exits.is_multiple_of(POLL_EXITS) {
             self.input.offer(self.platform, self.now);
         }
@@ -354,7 +398,11 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         if self.end.is_some() || self.halted || is_due {
             return Ok(Flow::Settle);
         }
-        if !self.platform.interrupt_pending(self.now) {
+        let is_pending = self.platform.interrupt_pending(self.now);
+        if self.platform.nmi_pending() {
+            return Ok(Flow::Settle);
+        }
+        if !is_pending {
             return Ok(Flow::Continue);
         }
         if machine.can_take_interrupt() {

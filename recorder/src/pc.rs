@@ -1,6 +1,6 @@
 //! A PC: real devices behind the [`Platform`] trait.
 //!
-//! What there is: a 16550A (COM1), two 8259A, an 8254, an MC146818 with CMOS memory, an 8042 with a keyboard, two 8237A,
+//! What there is: a 16550A (COM1), two 8259A, a local APIC and an I/O APIC, an 8254, an MC146818 with CMOS memory, an 8042 with a keyboard, two 8237A,
 //! the host bridge of a 440FX, an ACPI PM timer, QEMU's `fw_cfg`, two debug consoles and an exit device. Firmware finds
 //! a PC without disks; a guest without firmware finds its interrupt controllers masked and its timers stopped.
 //!
@@ -18,6 +18,8 @@
 //! ```
 
 mod config;
+mod interrupts;
+mod memory;
 mod ports;
 
 use crate::devices::cmos::Memory;
@@ -25,6 +27,8 @@ use crate::devices::debugcon::DebugConsole;
 use crate::devices::dma::{Dma, DmaPages};
 use crate::devices::fw_cfg::FwCfg;
 use crate::devices::i8042::I8042;
+use crate::devices::io_apic::{self, IoApic};
+use crate::devices::local_apic::{self, LocalApic};
 use crate::devices::msrs::Msrs;
 use crate::devices::pci::Pci;
 use crate::devices::pic::Pic;
@@ -33,7 +37,7 @@ use crate::devices::pm_timer::PmTimer;
 use crate::devices::port_map::{MMIO, Owner, PORTS};
 use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
-use crate::platform::{Claim, MsrAnswer, Platform, Request, Time};
+use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use trapline_formats::{Gpa, NamedRange, Space};
 
 pub use config::PcConfig;
@@ -54,6 +58,8 @@ pub struct Pc {
     owners: Box<[Owner]>,
     com1: SerialPort,
     pic: Pic,
+    local_apic: LocalApic,
+    io_apic: IoApic,
     pit: Pit,
     rtc: Rtc,
     i8042: I8042,
@@ -65,7 +71,7 @@ pub struct Pc {
     debug_402: DebugConsole,
     debug_e9: DebugConsole,
     msrs: Msrs,
-    /// The levels that the interrupt controller knows of, by IRQ.
+    /// The levels that the interrupt controllers know of, by IRQ.
     lines: u16,
     /// When the first timer is due; the last representable time if none runs.
     due: Time,
@@ -81,6 +87,8 @@ impl Pc {
             owners: ports::owners(),
             com1: SerialPort::default(),
             pic: Pic::default(),
+            local_apic: LocalApic::default(),
+            io_apic: IoApic::default(),
             pit: Pit::default(),
             rtc: Rtc::new(config.epoch_unix_s, Memory::new(below_4g, above_4g, 1)),
             i8042: I8042::default(),
@@ -101,41 +109,6 @@ impl Pc {
     /// Whether the guest masks NMIs at port 0x70.
     pub fn masks_nmi(&self) -> bool {
         self.rtc.masks_nmi()
-    }
-
-    /// Lets the timers that are due by `now` fire.
-    #[inline]
-    fn advance(&mut self, now: Time) {
-        if now >= self.due {
-            self.fire(now);
-        }
-    }
-
-    #[cold]
-    fn fire(&mut self, now: Time) {
-        self.pit.fire(now);
-        self.rtc.fire(now);
-        self.timers_changed();
-    }
-
-    /// Carries the timers' outputs to the interrupt controller and finds out what is due next.
-    fn timers_changed(&mut self) {
-        if self.pit.take_edge() {
-            self.pic.pulse_irq(irq::TIMER);
-        }
-        self.drive(irq::CLOCK, self.rtc.interrupt());
-        let deadlines = [self.pit.deadline(), self.rtc.deadline()];
-        self.due = deadlines.into_iter().flatten().min().unwrap_or(Time(u64::MAX));
-    }
-
-    /// Sets an interrupt line, if it is not at this level already.
-    #[inline]
-    fn drive(&mut self, irq: u8, high: bool) {
-        let bit = 1 << irq;
-        if (self.lines & bit != 0) != high {
-            self.lines ^= bit;
-            self.pic.set_irq(irq, high);
-        }
     }
 
     /// Of several requests the first counts: the run ends with it.
@@ -163,41 +136,72 @@ impl Platform for Pc {
         }
     }
 
-    fn mmio_read(&mut self, _now: Time, _gpa: Gpa, data: &mut [u8]) -> Claim {
-        data.fill(0xFF);
-        Claim::Nobody
+    fn mmio_read(&mut self, now: Time, gpa: Gpa, data: &mut [u8]) -> Claim {
+        self.advance(now);
+        self.read_memory(now, gpa, data)
     }
 
-    fn mmio_write(&mut self, _now: Time, _gpa: Gpa, _data: &[u8]) -> Claim {
-        Claim::Nobody
+    fn mmio_write(&mut self, now: Time, gpa: Gpa, data: &[u8]) -> Claim {
+        self.advance(now);
+        self.write_memory(now, gpa, data)
     }
 
     fn msr_read(&mut self, now: Time, index: u32) -> MsrAnswer {
-        self.msrs.read(now, index)
+        self.advance(now);
+        match LocalApic::x2apic_register(index) {
+            Some(register) => self.local_apic.msr_read(now, register),
+            None => self.msrs.read(now, index),
+        }
     }
 
     fn msr_write(&mut self, now: Time, index: u32, value: u64) -> MsrAnswer {
-        self.msrs.write(now, index, value)
+        self.advance(now);
+        let Some(register) = LocalApic::x2apic_register(index) else {
+            return self.msrs.write(now, index, value);
+        };
+        let answer = self.local_apic.msr_write(now, register, value);
+        self.local_apic_changed();
+        answer
     }
 
     #[inline]
     fn interrupt_pending(&mut self, now: Time) -> bool {
         self.advance(now);
-        self.pic.interrupt()
+        self.offers_interrupt()
     }
 
     fn acknowledge_interrupt(&mut self, now: Time) -> u8 {
         self.advance(now);
-        self.pic.acknowledge()
+        self.take_interrupt()
     }
 
-    /// A timer whose interrupt is masked has no deadline: it can change nothing. Nor has one whose request is latched and
-    /// held up by a level in service; but while an interrupt is pending, every timer that runs counts.
     fn next_deadline(&self) -> Option<Time> {
-        let matters = |irq| self.pic.interrupt() || self.pic.notices(irq);
-        let timer = self.pit.deadline().filter(|_| matters(irq::TIMER));
-        let clock = self.rtc.deadline().filter(|_| matters(irq::CLOCK));
-        timer.into_iter().chain(clock).min()
+        self.next_change()
+    }
+
+    #[inline]
+    fn nmi_pending(&self) -> bool {
+        self.local_apic.nmi()
+    }
+
+    fn acknowledge_nmi(&mut self) {
+        self.local_apic.acknowledge_nmi();
+    }
+
+    fn next_nmi(&self) -> Option<Time> {
+        self.next_timer(|irq| self.raises_nmi(irq))
+    }
+
+    fn apic_state(&mut self, now: Time, state: ApicState) {
+        self.advance(now);
+        self.local_apic.set_base(state.base);
+        self.local_apic.set_cr8(state.cr8);
+        self.local_apic_changed();
+    }
+
+    #[inline]
+    fn cr8(&self) -> Option<u8> {
+        Some(self.local_apic.cr8())
     }
 
     fn console_input(&mut self, now: Time, bytes: &[u8]) -> usize {
@@ -231,11 +235,20 @@ impl Platform for Pc {
             name(Space::Port, start, end, range.device, range.register)
         });
         let mmio = MMIO.iter().map(|(start, end, device)| name(Space::Mmio, *start, *end, device, ""));
+        let apic = local_apic::NAMES.iter().map(|&(start, end, register)| {
+            let address = |number: u8| local_apic::DEFAULT_ADDRESS + u64::from(number) * 16;
+            name(Space::Mmio, address(start), address(end), "local APIC", register)
+        });
+        let io_apic = io_apic::NAMES.iter().map(|&(start, end, register)| {
+            name(Space::Mmio, io_apic::ADDRESS + start, io_apic::ADDRESS + end, "I/O APIC", register)
+        });
+        let x2apic = LocalApic::x2apic_names()
+            .map(|(start, end, register)| name(Space::Msr, start.into(), end.into(), "local APIC", register));
         let msrs = Msrs::names().map(|(index, register)| {
             let index = u64::from(index);
             name(Space::Msr, index, index + 1, "MSR", register)
         });
-        ports.chain(mmio).chain(msrs).collect()
+        ports.chain(mmio).chain(apic).chain(io_apic).chain(msrs).chain(x2apic).collect()
     }
 }
 

@@ -41,6 +41,15 @@ pub enum Request {
     Exit(u8),
 }
 
+/// What the CPU itself holds of its local APIC: writing these makes no exit, so the platform is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApicState {
+    /// `IA32_APIC_BASE` (Intel SDM vol. 3, 11.4.4).
+    pub base: u64,
+    /// CR8, the class of the task priority (11.8.6).
+    pub cr8: u8,
+}
+
 /// The devices of a machine.
 pub trait Platform {
     /// Answers a port read of `data.len()` (1, 2 or 4) bytes.
@@ -61,8 +70,30 @@ pub trait Platform {
     /// The CPU takes the interrupt: the acknowledge cycle, which yields its vector. Called only after
     /// [`Platform::interrupt_pending`] said yes with the same `now`.
     fn acknowledge_interrupt(&mut self, now: Time) -> u8;
-    /// When the next timer can change what [`Platform::interrupt_pending`] says; `None` if no timer runs.
+    /// When the next timer can change what [`Platform::interrupt_pending`] or [`Platform::nmi_pending`] says; `None` if no
+    /// timer runs.
     fn next_deadline(&self) -> Option<Time>;
+
+    /// Whether a non-maskable interrupt waits. Asked after [`Platform::interrupt_pending`] with the same time.
+    fn nmi_pending(&self) -> bool {
+        false
+    }
+    /// The CPU takes the non-maskable interrupt that waits.
+    fn acknowledge_nmi(&mut self) {}
+    /// When the next timer can raise a non-maskable interrupt: what a CPU that halts with interrupts disabled waits for.
+    fn next_nmi(&self) -> Option<Time> {
+        None
+    }
+
+    /// What the CPU holds of its local APIC. Told before the first exit at which one of them is new.
+    fn apic_state(&mut self, now: Time, state: ApicState) {
+        let _ = (now, state);
+    }
+    /// CR8 as the task priority register of the local APIC has it; `None` where the platform has no local APIC. Asked after
+    /// each write: a guest writes one register or the other, and both show it.
+    fn cr8(&self) -> Option<u8> {
+        None
+    }
 
     /// Bytes typed at the console; returns how many were taken (the rest is offered again later).
     fn console_input(&mut self, now: Time, bytes: &[u8]) -> usize;

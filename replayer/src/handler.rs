@@ -168,7 +168,12 @@ impl<'a> ReplayHandler<'a> {
                 let note = format!("vector {vector:#x}: interrupts are disabled or shadowed");
                 self.diverge(What::Interrupt, None, Vec::new(), note);
             }
-            Event::Nmi => machine.inject_nmi()?,
+            Event::Nmi if machine.can_take_nmi()? => machine.inject_nmi()?,
+            Event::Nmi => {
+                let note = "an NMI: the guest cannot take one here".into();
+                self.diverge(What::Interrupt, None, Vec::new(), note);
+            }
+            Event::TaskPriority { cr8 } => machine.set_cr8(cr8),
             Event::WindowRequested => machine.request_interrupt_window(true),
             Event::WindowCancelled => machine.request_interrupt_window(false),
             Event::Checkpoint => self.check(machine)?,
@@ -238,7 +243,11 @@ impl Handler for ReplayHandler<'_> {
         if self.exits.is_multiple_of(PROGRESS_EXITS) {
             (self.progress)(Progress::Exits(self.exits));
         }
-        while let Some(event @ (Event::WindowRequested | Event::WindowCancelled)) = self.source.peek_event() {
+        // What KVM takes from `kvm_run` at its next entry, whether or not that completes the instruction.
+        while let Some(
+            event @ (Event::WindowRequested | Event::WindowCancelled | Event::TaskPriority { .. }),
+        ) = self.source.peek_event()
+        {
             self.source.next_event();
             self.apply(machine, event)?;
         }

@@ -38,6 +38,9 @@ matrix! {
     triple_fault_32 triple_fault_64 spin_16 spin_64 echo_16 echo_32 echo_64 echo_irq_64 escapes_64 unknown_16 unknown_32
     unknown_64 pages_32 pages_64 keyboard_reset_16 keyboard_reset_64 power_off_16 power_off_64 exit_code_64 cr8_64 xmm_32
     xmm_64 cpuid_16 cpuid_32 cpuid_64
+    apic_timer_32 apic_timer_64 apic_periodic_32 apic_periodic_64 apic_poll_32 apic_poll_64 self_ipi_32 self_ipi_64
+    io_apic_edge_32 io_apic_edge_64 io_apic_level_32 io_apic_level_64 task_priority_32 task_priority_64 cr8_apic_64
+    nmi_self_64 nmi_hlt_64 x2apic_32 x2apic_64 virtual_wire_32 virtual_wire_64
 }
 
 fn host_clock(guest: &Guest) {

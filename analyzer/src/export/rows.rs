@@ -101,7 +101,10 @@ impl Rows {
                     *nmi = true;
                 }
             }
-            Event::WindowRequested | Event::WindowCancelled | Event::Checkpoint => {}
+            Event::WindowRequested
+            | Event::WindowCancelled
+            | Event::Checkpoint
+            | Event::TaskPriority { .. } => {}
         }
     }
 

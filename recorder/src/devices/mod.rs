@@ -5,6 +5,7 @@
 //! it to the interrupt controller.
 
 pub mod alarm;
+pub mod apic_timer;
 pub mod calendar;
 pub mod cmos;
 pub mod counter;
@@ -15,7 +16,10 @@ pub mod frequency;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod i8259;
+pub mod interrupt_message;
+pub mod io_apic;
 pub mod keyboard;
+pub mod local_apic;
 pub mod msrs;
 pub mod pci;
 pub mod pic;
@@ -25,3 +29,4 @@ pub mod port_map;
 pub mod rtc;
 mod rtc_codec;
 pub mod serial;
+pub mod vector_set;

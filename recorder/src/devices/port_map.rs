@@ -153,10 +153,8 @@ pub const PORTS: &[PortRange] = &[
 /// Ranges of guest-physical addresses where a PC may have devices and this one has none: (start, end, device).
 pub const MMIO: &[(u64, u64, &str)] = &[
     (0x000A_0000, 0x000C_0000, "VGA memory (absent)"),
-    (0xFEC0_0000, 0xFEC0_1000, "I/O APIC (absent)"),
     (0xFED0_0000, 0xFED0_0400, "HPET (absent)"),
     (0xFED4_0000, 0xFED4_5000, "TPM (absent)"),
-    (0xFEE0_0000, 0xFEE0_1000, "local APIC (absent)"),
 ];
 
 #[cfg(test)]

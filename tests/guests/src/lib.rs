@@ -184,6 +184,48 @@ guests! {
     cpuid_32: "cpuid.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// CPUID.
     cpuid_64: "cpuid.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// The timer of the local APIC, one-shot.
+    apic_timer_32: "apic_timer.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The timer of the local APIC, one-shot.
+    apic_timer_64: "apic_timer.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// The timer of the local APIC, periodic.
+    apic_periodic_32: "apic_periodic.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The timer of the local APIC, periodic.
+    apic_periodic_64: "apic_periodic.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// The timer of the local APIC, without HLT.
+    apic_poll_32: "apic_poll.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The timer of the local APIC, without HLT.
+    apic_poll_64: "apic_poll.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Interrupts that the guest sends itself.
+    self_ipi_32: "self_ipi.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// Interrupts that the guest sends itself.
+    self_ipi_64: "self_ipi.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// The PIT through the I/O APIC.
+    io_apic_edge_32: "io_apic_edge.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The PIT through the I/O APIC.
+    io_apic_edge_64: "io_apic_edge.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// A level-triggered line through the I/O APIC.
+    io_apic_level_32: "io_apic_level.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// A level-triggered line through the I/O APIC.
+    io_apic_level_64: "io_apic_level.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// The task priority register.
+    task_priority_32: "task_priority.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The task priority register.
+    task_priority_64: "task_priority.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// CR8 and the task priority register.
+    cr8_apic_64: "cr8_apic.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// NMIs that the guest sends itself.
+    nmi_self_64: "nmi_self.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// NMIs out of HLT with interrupts disabled.
+    nmi_hlt_64: "nmi_hlt.s", 64, Ends::Halted, Some(b"ok\n");
+    /// The local APIC as MSRs.
+    x2apic_32: "x2apic.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The local APIC as MSRs.
+    x2apic_64: "x2apic.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// The 8259A through the local APIC.
+    virtual_wire_32: "virtual_wire.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// The 8259A through the local APIC.
+    virtual_wire_64: "virtual_wire.s", 64, Ends::Exit(0), Some(b"ok\n");
 }
 
 guest! {
