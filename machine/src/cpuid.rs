@@ -18,7 +18,7 @@ const HIDDEN: &[(u32, u32, usize, u32, &str)] = &[
     (1, 0, ECX, 3, "MONITOR/MWAIT: waits inside the guest, on memory that nobody else writes"),
     (1, 0, ECX, 15, "PDCM: performance MSRs show the host"),
     (1, 0, ECX, 18, "DCA: shows the host"),
-    (1, 0, ECX, 21, "x2APIC: its MSRs cannot be filtered"),
+    (1, 0, ECX, 21, "x2APIC: offered where its MSRs come to us, see `offer_x2apic`"),
     (1, 0, ECX, 24, "TSC-deadline timer: its MSR write may not exit"),
     (1, 0, ECX, 27, "OSXSAVE: KVM sets it from CR4, the table must not"),
     (1, 0, ECX, 30, "RDRAND: its result is the host's"),
@@ -91,6 +91,14 @@ pub fn fixed_table(kvm: &Kvm) -> Result<Vec<CpuidEntry>, MachineError> {
     }
     table.sort_unstable();
     Ok(table)
+}
+
+/// Shows x2APIC in a table that hides it (CPUID leaf 1, ECX bit 21). For platforms with a local APIC, on engines where
+/// [`crate::doctor::x2apic_exits`] holds.
+pub fn offer_x2apic(table: &mut [CpuidEntry]) {
+    for entry in table.iter_mut().filter(|e| (e.leaf, e.subleaf) == (1, 0)) {
+        entry.registers[ECX] |= 1 << 21;
+    }
 }
 
 fn fix(entry: &mut CpuidEntry) {

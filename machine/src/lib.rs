@@ -23,7 +23,7 @@ mod ticks;
 mod xsave;
 
 pub use convention::{Convention, RipAt};
-pub use cpuid::fixed_table;
+pub use cpuid::{fixed_table, offer_x2apic};
 pub use dump::Dump;
 pub use error::{GaveUp, MachineError};
 pub use exit::Exit;

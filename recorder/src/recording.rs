@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use trapline_formats::{ClockMode, CpuState, End, Header};
 use trapline_machine::{
-    Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host, fixed_table, tick_hz,
+    Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host, doctor::x2apic_exits, fixed_table,
+    offer_x2apic, tick_hz,
 };
 
 /// What to record, and until when.
@@ -80,9 +81,13 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         platform: &'p mut P,
         options: RecordOptions,
     ) -> Result<Self, RecorderError> {
+        let mut cpuid = fixed_table(kvm)?;
+        if platform.cr8().is_some() && x2apic_exits(kvm)? {
+            offer_x2apic(&mut cpuid);
+        }
         let config = MachineConfig {
             memory: guest.memory.clone(),
-            cpuid: fixed_table(kvm)?,
+            cpuid,
             msrs_allowed: MSRS_ALLOWED.to_vec(),
             clock_port: guest.clock_port,
         };

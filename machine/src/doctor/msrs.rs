@@ -7,6 +7,7 @@ use super::stop::Stop;
 use super::tables::Mode;
 use crate::error::MachineError;
 use kvm_bindings::{KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL, KVM_MSR_EXIT_REASON_UNKNOWN};
+use kvm_ioctls::Kvm;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe("msr-filter-read", "RDMSR of a filtered MSR", |lab| filtered(lab, Access::Read, SYSENTER_CS)),
@@ -20,6 +21,7 @@ pub(super) const PROBES: &[Probe] = &[
     }),
     Probe("msr-x2apic-read", "RDMSR of an x2APIC MSR", |lab| filtered(lab, Access::Read, X2APIC_VERSION)),
     Probe("msr-x2apic-write", "WRMSR of an x2APIC MSR", |lab| filtered(lab, Access::Write, X2APIC_TPR)),
+    Probe("x2apic", "x2APIC mode, both directions", x2apic),
     Probe("msr-unknown", "RDMSR of an MSR that does not exist, filtered", |lab| {
         filtered(lab, Access::Read, NO_SUCH)
     }),
@@ -98,6 +100,50 @@ fn plain(lab: &Lab<'_>, access: Access, index: u32) -> Answered {
         stop if guest.is_end(stop) => format!("KVM answers it: {:#x}", guest.regs()?.rax),
         stop => stop.to_string(),
     }))
+}
+
+/// Enters x2APIC mode, reads the version, writes the task priority.
+const X2APIC_CODE: &[u8] = &[
+    0xb9, 0x1b, 0x00, 0x00, 0x00, // mov ecx, IA32_APIC_BASE
+    0x0f, 0x32, // rdmsr
+    0x0d, 0x00, 0x0c, 0x00, 0x00, // or eax, enabled and in x2APIC mode
+    0x0f, 0x30, // wrmsr
+    0xb9, 0x03, 0x08, 0x00, 0x00, // mov ecx, X2APIC_VERSION
+    0x0f, 0x32, // rdmsr
+    0xb9, 0x08, 0x08, 0x00, 0x00, // mov ecx, X2APIC_TPR
+    0x0f, 0x30, // wrmsr
+];
+
+/// `None` if all went as it has to; otherwise where it did not.
+fn x2apic_trouble(lab: &Lab<'_>) -> Result<Option<Stop>, MachineError> {
+    let setup = Setup { cpuid: None, msrs: as_recorded() };
+    let mut guest = lab.build(&setup, Mode::Long, &with_end(Mode::Long, X2APIC_CODE))?;
+    guest.start(|_| {})?;
+    let read = guest.run();
+    if !matches!(read, Stop::MsrRead(X2APIC_VERSION, _)) {
+        return Ok(Some(read));
+    }
+    guest.page.answer_msr(0, false);
+    let write = guest.run();
+    if !matches!(write, Stop::MsrWrite(X2APIC_TPR, _)) {
+        return Ok(Some(write));
+    }
+    guest.page.answer_msr(0, false);
+    let end = guest.run();
+    Ok((!guest.is_end(end)).then_some(end))
+}
+
+fn x2apic(lab: &Lab<'_>) -> Answered {
+    Ok(match x2apic_trouble(lab)? {
+        None => Answer::good("its MSRs exit").meaning("Guests are offered x2APIC."),
+        Some(stop) => Answer::limits(stop.to_string(), "Guests are not offered x2APIC."),
+    })
+}
+
+/// Whether a guest that has x2APIC in its CPUID can enter that mode, and reads and writes of its MSRs, which no filter can
+/// hold, come to us. Only then may guests be offered it. Takes a few milliseconds.
+pub fn x2apic_exits(kvm: &Kvm) -> Result<bool, MachineError> {
+    Ok(x2apic_trouble(&Lab::new(kvm)?)?.is_none())
 }
 
 fn fault(lab: &Lab<'_>) -> Answered {

@@ -252,3 +252,157 @@ fn a_guest_that_hits_every_port_with_everything_breaks_nothing() {
         pc.take_request();
     }
 }
+
+fn writel(pc: &mut Pc, now: u64, address: u64, value: u32) {
+    assert_eq!(pc.mmio_write(Time(now), Gpa(address), &value.to_le_bytes()), Claim::Device);
+}
+
+fn readl(pc: &mut Pc, now: u64, address: u64) -> u32 {
+    let mut data = [0; 4];
+    assert_eq!(pc.mmio_read(Time(now), Gpa(address), &mut data), Claim::Device);
+    u32::from_le_bytes(data)
+}
+
+fn route(pc: &mut Pc, pin: u32, low: u32) {
+    writel(pc, 0, 0xFEC0_0000, 0x10 + pin * 2);
+    writel(pc, 0, 0xFEC0_0010, low);
+}
+
+/// The timer at a thousand hertz; the 8259A masked, the APIC enabled with LINT0 masked.
+fn with_apic() -> Pc {
+    let mut pc = running();
+    outb(&mut pc, 0, 0x21, 0xFF);
+    outb(&mut pc, 0, 0xA1, 0xFF);
+    writel(&mut pc, 0, 0xFEE0_00F0, 0x1FF);
+    writel(&mut pc, 0, 0xFEE0_0350, 0x1_0000);
+    pc
+}
+
+#[test]
+fn the_timer_is_on_pin_2_of_the_io_apic_and_on_no_other() {
+    let mut pc = with_apic();
+    for pin in [0, 1, 3] {
+        route(&mut pc, pin, 0x50 + pin);
+    }
+    assert_eq!(pc.next_deadline(), None);
+    route(&mut pc, 2, 0x52);
+    let deadline = pc.next_deadline().unwrap_or_default();
+    assert!(!pc.interrupt_pending(Time(deadline.0 - 1)));
+    assert!(pc.interrupt_pending(deadline));
+    assert_eq!(pc.acknowledge_interrupt(deadline), 0x52);
+}
+
+#[test]
+fn a_level_triggered_line_comes_again_after_eoi_until_its_cause_is_gone() {
+    let mut pc = with_apic();
+    route(&mut pc, 4, 0x8064);
+    outb(&mut pc, 0, 0x3F9, 0x01);
+    pc.console_input(Time(1), b"x");
+    for _ in 0..3 {
+        assert!(pc.interrupt_pending(Time(1)));
+        assert_eq!(pc.acknowledge_interrupt(Time(1)), 0x64);
+        assert!(!pc.interrupt_pending(Time(1)));
+        writel(&mut pc, 1, 0xFEE0_00B0, 0);
+    }
+    assert_eq!(pc.acknowledge_interrupt(Time(1)), 0x64);
+    assert_eq!(inb(&mut pc, 1, 0x3F8), b'x');
+    writel(&mut pc, 1, 0xFEE0_00B0, 0);
+    assert!(!pc.interrupt_pending(Time(1)));
+}
+
+#[test]
+fn a_level_that_came_while_the_apic_was_disabled_is_taken_when_it_is_enabled() {
+    let mut pc = with_apic();
+    route(&mut pc, 4, 0x8064);
+    writel(&mut pc, 0, 0xFEE0_00F0, 0xFF);
+    outb(&mut pc, 0, 0x3F9, 0x01);
+    pc.console_input(Time(1), b"x");
+    assert!(!pc.interrupt_pending(Time(1)));
+    writel(&mut pc, 2, 0xFEE0_00F0, 0x1FF);
+    assert!(pc.interrupt_pending(Time(2)));
+}
+
+#[test]
+fn the_apic_timer_has_a_deadline_unless_its_class_is_held_back() {
+    let mut pc = with_apic();
+    writel(&mut pc, 0, 0xFEE0_03E0, 0xB);
+    writel(&mut pc, 0, 0xFEE0_0320, 0x40);
+    writel(&mut pc, 0, 0xFEE0_0380, 5000);
+    assert_eq!(pc.next_deadline(), Some(Time(5000)));
+    let base = 0xFEE0_0900;
+    pc.apic_state(Time(10), ApicState { base, cr8: 4 });
+    assert_eq!((pc.next_deadline(), readl(&mut pc, 10, 0xFEE0_0080)), (None, 0x40));
+    pc.apic_state(Time(20), ApicState { base, cr8: 0 });
+    assert!(!pc.interrupt_pending(Time(4999)));
+    assert!(pc.interrupt_pending(Time(5000)));
+    assert_eq!(pc.acknowledge_interrupt(Time(5000)), 0x40);
+}
+
+#[test]
+fn an_nmi_from_the_timer_is_a_deadline_for_a_cpu_that_is_deaf() {
+    let mut pc = with_apic();
+    assert_eq!(pc.next_nmi(), None);
+    route(&mut pc, 2, 0x400);
+    let deadline = pc.next_nmi().unwrap_or_default();
+    assert_eq!(pc.next_deadline(), Some(deadline));
+    assert!(!pc.interrupt_pending(deadline), "it is no interrupt");
+    assert!(pc.nmi_pending());
+    pc.acknowledge_nmi();
+    assert!(!pc.nmi_pending());
+}
+
+#[test]
+fn the_8259a_as_lint0_interrupts_with_the_vector_of_that_entry() {
+    let mut pc = with_apic();
+    writel(&mut pc, 0, 0xFEE0_0350, 0x31);
+    outb(&mut pc, 0, 0x21, 0xFE);
+    let deadline = pc.next_deadline().unwrap_or_default();
+    assert!(pc.interrupt_pending(deadline));
+    assert_eq!(pc.acknowledge_interrupt(deadline), 0x31);
+}
+
+#[test]
+fn an_init_to_itself_is_a_reset() {
+    let mut pc = with_apic();
+    writel(&mut pc, 0, 0xFEE0_0300, 0x4500);
+    assert_eq!(pc.take_request(), Some(Request::Reset));
+}
+
+#[test]
+fn a_guest_that_writes_everything_to_both_apics_breaks_nothing() {
+    let mut pc = with_apic();
+    let mut state = 7u64;
+    for step in 0..200_000u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bits = state >> 16;
+        let now = Time(step * (bits >> 30 & 0xFF_FFFF));
+        let page = if bits & 1 == 0 { 0xFEE0_0000 } else { 0xFEC0_0000 };
+        let address = Gpa(page + (bits >> 4 & 0xFFF & if bits & 2 == 0 { 0xFF0 } else { 0xFFF }));
+        let mut data = state.to_be_bytes();
+        match bits >> 40 & 7 {
+            0 => {
+                pc.mmio_read(now, address, &mut data[..4]);
+            }
+            1 => {
+                pc.mmio_read(now, address, &mut data);
+            }
+            2 => {
+                pc.mmio_write(now, address, &data);
+            }
+            3 => pc.apic_state(now, ApicState { base: bits & 0xFEE0_0F00, cr8: bits as u8 & 15 }),
+            4 => {
+                pc.msr_write(now, 0x800 + (bits >> 8 & 0x3F) as u32, bits >> 20);
+            }
+            _ => {
+                pc.mmio_write(now, address, &data[..4]);
+            }
+        }
+        if pc.interrupt_pending(now) {
+            pc.acknowledge_interrupt(now);
+        }
+        pc.acknowledge_nmi();
+        pc.next_deadline();
+        pc.next_nmi();
+        pc.take_request();
+    }
+}

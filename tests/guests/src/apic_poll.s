@@ -4,7 +4,7 @@
     xor ebx, ebx
     apic 0x3e0, 0xb
     apic 0x320, 0x20042
-    apic 0x380, 50000
+    apic 0x380, 2000000
 1:  cli
     mov ecx, 5
 2:  peek 0x390
