@@ -32,7 +32,7 @@ impl VectorSet {
     /// The highest vector, which has the highest priority.
     pub fn highest(&self) -> Option<u8> {
         let (word, bits) = (0u8..8).zip(self.0).rfind(|(_, bits)| *bits != 0)?;
-        Some(word << 5 | (31 - bits.leading_zeros()) as u8)
+        Some(word << 5 | bits.ilog2() as u8)
     }
 
     /// The register of vectors 32 * `index` and up.

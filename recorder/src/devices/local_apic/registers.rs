@@ -36,6 +36,8 @@ const VERSION_VALUE: u32 = 0x0005_0014;
 pub(super) const LVT_WRITABLE: [u32; local::COUNT] =
     [0x3_00FF, 0x1_07FF, 0x1_07FF, 0x1_A7FF, 0x1_A7FF, 0x1_00FF];
 const SVR_WRITABLE: u32 = 0x3FF;
+/// Bytes from one register to the next.
+const SPACING: u64 = 16;
 
 /// An access that no register takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +77,12 @@ impl LocalApic {
     /// A read of memory at `offset` in the page of registers. They are 32 bits wide at multiples of 16; what SDM vol. 3, 11.4.1
     /// leaves undefined reads as the bytes that are there.
     pub fn mmio_read(&mut self, now: Time, offset: u64, data: &mut [u8]) {
-        let register = (offset % LENGTH >> 4) as u8;
+        let register = number(offset);
         let bytes = u128::from(self.read(now, register).unwrap_or_else(|Refused| {
             self.error(ERROR_ILLEGAL_REGISTER);
             0
         }));
-        let bytes = (bytes >> ((offset & 15) * 8)).to_le_bytes();
+        let bytes = (bytes >> (offset % SPACING * 8)).to_le_bytes();
         for (to, from) in data.iter_mut().zip(bytes) {
             *to = from;
         }
@@ -89,7 +91,7 @@ impl LocalApic {
     /// A write to memory at `offset` in the page. Only aligned doublewords are writes.
     pub fn mmio_write(&mut self, now: Time, offset: u64, data: &[u8]) {
         let Ok(value) = data.try_into().map(u32::from_le_bytes) else { return };
-        if offset & 15 == 0 && self.write(now, (offset % LENGTH >> 4) as u8, value).is_err() {
+        if offset.is_multiple_of(SPACING) && self.write(now, number(offset), value).is_err() {
             self.error(ERROR_ILLEGAL_REGISTER);
         }
     }
@@ -162,4 +164,8 @@ impl LocalApic {
             self.timer.set_periodic(now, value & LVT_PERIODIC != 0);
         }
     }
+}
+
+fn number(offset: u64) -> u8 {
+    (offset % LENGTH / SPACING) as u8
 }
