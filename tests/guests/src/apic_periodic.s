@@ -14,6 +14,10 @@
     cmp ebx, 7
     jb 1b
     apic 0x320, 0x30041     # masked; it counts on
+    sti                     # one that came before
+    nop
+    out 0x80, al
+    cli
     mov ecx, ebx
     open 0xfe
     apic 0x350, 0x700       # the 8259A reaches the processor again

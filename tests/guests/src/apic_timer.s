@@ -10,7 +10,10 @@
     mov ecx, eax
     peek 0x390
     cmp eax, ecx
-    jae 9f
+    jb 2f
+    test ecx, ecx           # on a slow host it may have expired already
+    jnz 9f
+2:
     sti
     hlt
     cli

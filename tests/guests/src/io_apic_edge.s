@@ -11,6 +11,10 @@
     cmp ebx, 5
     jb 1b
     route 0x14, 0x10061
+    sti                     # one that came before
+    nop
+    out 0x80, al
+    cli
     mov ecx, 20
 2:  in al, 0x61
     dec ecx
