@@ -1,45 +1,64 @@
 #!/bin/sh
-# Gets guests that other people wrote, so that they need not be kept in this repository.
+# Gets guests that other people wrote, and builds from them what the tests boot, so that none of it need be kept in this repository.
 #
-# usage: tests/guests/fetch.sh [NAME]...        (default: all)
-#   seabios   bios.bin, bios-256k.bin: a PC's firmware          Debian package seabios
-# into $TRAPLINE_GUESTS, or target/guests of this checkout. What is there already is left alone; delete a file to get it anew.
-# Needs Debian (apt-get, dpkg) and the network once; no root, nothing is installed.
+# usage: tests/guests/fetch.sh [NAME]...        (default: all but linux-debug)
+#   seabios      bios.bin, bios-256k.bin: a PC's firmware       Debian package seabios
+#   memtest86+   memtest86+x64.bin: a memory test               Debian package memtest86+
+#   linux        linux/vmlinux, bzImage, config: a small 6.1    Debian package linux-source-6.1, built by build-linux.sh (minutes)
+#   linux-debug  linux-debug/...: with DWARF, ORC and KASLR     the same
+#   cloud        cloud/vmlinuz: Debian's kernel for clouds      what the Debian package linux-image-cloud-amd64 depends on
+#   busybox      busybox: a user space in one static program    Debian package busybox-static
+#   initramfs    shell.cpio.gz, first-process.cpio.gz: initial file systems for Linux, by build-initramfs.sh
+# into $TRAPLINE_GUESTS, or target/guests of this checkout. What is there already is left alone (what a script here
+# builds is built again when the script changed); delete a file to get it anew.
+# Needs Debian (apt-get, dpkg) and the network once; root only to install what building Linux lacks: it says what.
 # The SHA-256 printed says which build it was. It is not a check: a point release of Debian changes it.
 set -eu
-trouble() { echo "fetch.sh: $*" >&2; exit 1; }
 root=$(cd "$(dirname "$0")/../.." && pwd)
+scripts=$root/tests/guests
+. "$scripts/debian.sh"
 case ${TRAPLINE_GUESTS:-} in '') guests=$root/target/guests;; /*) guests=$TRAPLINE_GUESTS;; *) guests=$root/$TRAPLINE_GUESTS;; esac
 mkdir -p "$guests"
 
-debian() { # PACKAGE FILE_IN_PACKAGE...: into the cache, under their last names. All or nothing, and safe beside another fetch.sh.
-    package=$1; shift; have=yes
-    for f in "$@"; do [ -s "$guests/${f##*/}" ] || have=''; done
+show() { for f in "$@"; do echo "$(sha256sum < "$guests/$f" | cut -d' ' -f1)  $guests/$f"; done; }
+
+debian() { # PACKAGE NAMER FILE_IN_PACKAGE=NAME...: into the cache. All or nothing.
+    package=$1 namer=$2; shift 2; have=yes
+    for f in "$@"; do [ -s "$guests/${f#*=}" ] || have=''; done
     if [ -z "$have" ]; then
-        command -v apt-get >/dev/null && command -v dpkg >/dev/null || trouble "$package: needs Debian's apt-get and dpkg; or put $(for f in "$@"; do printf '%s ' "${f##*/}"; done)into $guests yourself"
-        work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; trap 'exit 130' INT TERM
-        # apt drops to the user _apt when root calls it, who may not write here; harmless, but it says so at length.
-        get() { (cd "$work" && apt-get download -q -o APT::Sandbox::User=root "$package") >"$work/log" 2>&1; }
-        if ! get; then
-            # Only a package list can be stale or missing; and only root can renew it.
-            { [ "$(id -u)" = 0 ] && apt-get update -q >"$work/update" 2>&1 && get; } || {
-                tail -3 "$work/log" >&2
-                trouble "cannot download Debian's $package: is there a network? If apt does not know it: sudo apt-get update"; }
-        fi
-        dpkg -x "$work"/*.deb "$work/x"
+        work=$(mktemp -d)
+        unpack "$work" "$package" "$namer"
         for f in "$@"; do
-            [ -s "$work/x/$f" ] || trouble "Debian's $package has no $f any more"
-            cp -L "$work/x/$f" "$guests/.${f##*/}.$$"; mv "$guests/.${f##*/}.$$" "$guests/${f##*/}"
+            # A kernel's file is named after its version: a pattern, then.
+            found=$(find "$work" -path "$work/${f%%=*}" | head -1)
+            [ -s "$found" ] || trouble "Debian's $package has no ${f%%=*} any more"
+            mkdir -p "$(dirname "$guests/${f#*=}")"
+            cp -L "$found" "$guests/.new"; mv "$guests/.new" "$guests/${f#*=}"
         done
-        rm -rf "$work"; trap - EXIT INT TERM
+        rm -rf "$work"
     fi
-    for f in "$@"; do echo "$(sha256sum < "$guests/${f##*/}" | cut -d' ' -f1)  $guests/${f##*/}"; done
+    for f in "$@"; do show "${f#*=}"; done
+}
+cloud_today() { apt-cache depends "$1" 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }'; }
+lab_has() { # FILE NAME: the lab has downloaded the same packages, where it has run
+    cached=${KVM_LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/kvm-lab}/linux/$1
+    [ -s "$guests/$2" ] || [ ! -s "$cached" ] || { mkdir -p "$(dirname "$guests/$2")"; cp "$cached" "$guests/.new"; mv "$guests/.new" "$guests/$2"; }
 }
 
-# A guest is a function of its name here and a word in this list.
-all='seabios'
-seabios() { debian seabios usr/share/seabios/bios.bin usr/share/seabios/bios-256k.bin; }
+# A guest is a function of its name here (+ and - as _) and a word in these lists.
+all='seabios memtest86+ linux cloud busybox initramfs' on_demand='linux-debug'
+seabios() { debian seabios same usr/share/seabios/bios.bin=bios.bin usr/share/seabios/bios-256k.bin=bios-256k.bin; }
+memtest86_() { debian memtest86+ same boot/memtest86+x64.bin=memtest86+x64.bin; }
+linux() { "$scripts/build-linux.sh" "$guests/linux" 9>&-; show linux/vmlinux linux/bzImage; }
+linux_debug() { "$scripts/build-linux.sh" "$guests/linux-debug" debug 9>&-; show linux-debug/vmlinux linux-debug/bzImage; }
+cloud() { lab_has vmlinuz cloud/vmlinuz; debian linux-image-cloud-amd64 cloud_today 'boot/vmlinuz-*=cloud/vmlinuz'; }
+busybox() { lab_has busybox busybox; debian busybox-static same bin/busybox=busybox; }
+initramfs() { busybox >/dev/null; "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" 9>&-; show shell.cpio.gz first-process.cpio.gz; }
 
+# A second fetch.sh waits for the first, and then finds everything.
+exec 9>"$guests/.lock"; flock 9
+work=''; trap '[ -z "$work" ] || rm -rf "$work"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM HUP
 for name in ${*:-$all}; do
-    case " $all " in *" $name "*) "$name";; *) trouble "no guest is called $name; there are: $all";; esac
+    case " $all $on_demand " in *" $name "*) ;; *) trouble "no guest is called $name; there are: $all $on_demand";; esac
+    "$(echo "$name" | tr +- __)"
 done
