@@ -2,11 +2,10 @@
 
 use crate::support::compare::assert_same_machine;
 use crate::support::host::{Extent, Host, host};
+use crate::support::images::image;
 use crate::support::plain::Plain;
 use crate::support::recorded::{Recorded, record_loaded};
 use crate::support::replayed::replay;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason};
 use trapline_recorder::RecordOptions;
@@ -59,7 +58,7 @@ fn boots_and_replays(rom: &str, clock: ClockMode) {
 
 /// Records a boot to its end; everything a boot should have shown is there.
 fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
-    let guest = firmware::load(&rom_path(rom), RAM).unwrap();
+    let guest = firmware::load(&image("seabios", rom), RAM).unwrap();
     assert_eq!(guest.suspects, [], "every clock read of the ROM is found");
     let until = regex::bytes::Regex::new(LAST_WORDS).unwrap();
     let options =
@@ -80,18 +79,4 @@ fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
     said(1, LAST_WORDS);
     said(0, "SeaBIOS (version");
     recorded
-}
-
-/// Where the ROM is; fetches it where it is not there yet.
-fn rom_path(rom: &str) -> PathBuf {
-    if let Some(folder) = std::env::var_os("TRAPLINE_GUESTS") {
-        return PathBuf::from(folder).join(rom);
-    }
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("target/guests").join(rom);
-    if !path.exists() {
-        let status = Command::new(root.join("tests/guests/fetch.sh")).arg("seabios").status().unwrap();
-        assert!(status.success(), "tests/guests/fetch.sh could not fetch SeaBIOS");
-    }
-    path
 }

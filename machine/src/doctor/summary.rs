@@ -3,7 +3,7 @@
 use super::report::{Fate, Finding, ModeFate, Report, Verdict};
 
 impl Report {
-    fn is_good(&self, id: &str) -> bool {
+    pub(super) fn is_good(&self, id: &str) -> bool {
         self.finding(id).is_some_and(|f| f.verdict == Verdict::Good)
     }
 

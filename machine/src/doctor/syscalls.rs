@@ -7,6 +7,7 @@ use super::stop::Stop;
 use super::tables::{self, KERNEL_CODE, Mode, SYSRET_BASE};
 use crate::error::{MachineError, refused};
 use crate::msr;
+use kvm_ioctls::Kvm;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe("user-mode", "User mode, entered by IRETQ", enter),
@@ -14,6 +15,11 @@ pub(super) const PROBES: &[Probe] = &[
     Probe("syscall", "SYSCALL and SYSRET", syscall),
     Probe("int-80", "INT 0x80 and IRETQ", int_80),
 ];
+
+/// Whether a process in the guest's user mode can call its kernel by SYSCALL. Takes a few milliseconds.
+pub fn user_mode_can_call(kvm: &Kvm) -> Result<bool, MachineError> {
+    Ok(syscall(&Lab::new(kvm)?)?.is_good())
+}
 
 const NO_CALLS: &str = "Kernels whose user mode makes system calls this way do not run on this engine.";
 const NO_USER: &str = "Kernels with a user mode do not run on this engine.";
@@ -107,4 +113,16 @@ fn int_80(lab: &Lab<'_>) -> Answered {
     )?;
     let entered = guest.run();
     back(guest, entered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_user_mode_can_call_is_what_the_report_says() {
+        let kvm = crate::kvm::open().expect("tests need a usable /dev/kvm");
+        let report = crate::doctor::examine(&kvm, &mut |_| {});
+        assert_eq!(user_mode_can_call(&kvm).unwrap(), report.is_good("syscall"));
+    }
 }

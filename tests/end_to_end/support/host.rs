@@ -64,7 +64,7 @@ impl Drop for Place {
 }
 
 /// How much to do, from `TRAPLINE_MATRIX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
     /// One replay, under the host clock.
     Quick,

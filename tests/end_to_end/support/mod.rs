@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod host;
+pub mod images;
 pub mod mutated;
 pub mod plain;
 pub mod recorded;
