@@ -28,11 +28,14 @@ pub enum ExitKind {
     ClockRead,
     /// Triple fault: the processor shut down.
     Shutdown,
+    /// An instruction that KVM gave up on, and that was finished for it. No data: its effect is a function of the guest's
+    /// state.
+    Unfinished,
 }
 
 impl ExitKind {
     /// Every kind, in the order of the discriminants.
-    pub const ALL: [ExitKind; 11] = [
+    pub const ALL: [ExitKind; 12] = [
         Self::PortRead,
         Self::PortWrite,
         Self::MmioRead,
@@ -44,6 +47,7 @@ impl ExitKind {
         Self::SetTpr,
         Self::ClockRead,
         Self::Shutdown,
+        Self::Unfinished,
     ];
 
     /// The short name in reports, JSON and Parquet.
@@ -60,6 +64,7 @@ impl ExitKind {
             Self::SetTpr => "set-tpr",
             Self::ClockRead => "clock-read",
             Self::Shutdown => "shutdown",
+            Self::Unfinished => "unfinished",
         }
     }
 
@@ -80,7 +85,7 @@ impl ExitKind {
 
     /// Whether the exit carries data at all.
     pub fn has_data(self) -> bool {
-        !matches!(self, Self::Halt | Self::InterruptWindow | Self::Shutdown)
+        !matches!(self, Self::Halt | Self::InterruptWindow | Self::Shutdown | Self::Unfinished)
     }
 
     /// Whether the access may fault: one more input.

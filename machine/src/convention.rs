@@ -57,7 +57,9 @@ impl Convention {
             ExitKind::MsrWrite => self.msr_write,
             ExitKind::Halt => self.halt,
             ExitKind::SetTpr => RipAt::Next,
-            ExitKind::InterruptWindow | ExitKind::ClockRead | ExitKind::Shutdown => RipAt::Instruction,
+            ExitKind::InterruptWindow | ExitKind::ClockRead | ExitKind::Shutdown | ExitKind::Unfinished => {
+                RipAt::Instruction
+            }
         }
     }
 }
@@ -76,7 +78,7 @@ pub(crate) fn instruction_of(
 ) -> Result<(Instruction, bool), MachineError> {
     let registers = *machine.registers()?;
     let look = Look { machine, exit, segment, registers };
-    let found = if matches!(exit.kind(), ExitKind::InterruptWindow | ExitKind::Shutdown) {
+    let found = if exit.is_ours || matches!(exit.kind(), ExitKind::InterruptWindow | ExitKind::Shutdown) {
         look.decode_at(exit.rip)
     } else {
         match machine.convention().of(exit) {
@@ -165,7 +167,9 @@ impl Look<'_> {
             ExitKind::Halt => x86.mnemonic() == Mnemonic::Hlt,
             ExitKind::SetTpr => x86.code() == Code::Mov_cr_r64 || x86.code() == Code::Mov_cr_r32,
             ExitKind::MmioRead | ExitKind::MmioWrite => self.touches(x86),
-            ExitKind::InterruptWindow | ExitKind::ClockRead | ExitKind::Shutdown => true,
+            ExitKind::InterruptWindow | ExitKind::ClockRead | ExitKind::Shutdown | ExitKind::Unfinished => {
+                true
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What can go wrong between us and KVM.
 
 use thiserror::Error;
-use trapline_formats::Gpa;
+use trapline_formats::{GENERAL_NAMES, Gpa, Registers};
 
 /// An error of the machine.
 #[derive(Debug, Error)]
@@ -64,6 +64,10 @@ pub struct GaveUp {
     pub bytes: Vec<u8>,
     /// Their disassembly, where they decode.
     pub disassembly: String,
+    /// What finishing the instruction would need, where KVM left it to us.
+    pub needed: Option<String>,
+    /// The general registers.
+    pub registers: Registers,
 }
 
 impl std::fmt::Display for GaveUp {
@@ -73,7 +77,15 @@ impl std::fmt::Display for GaveUp {
             write!(f, ": `{}`", self.disassembly)?;
         }
         let hex: Vec<_> = self.bytes.iter().map(|b| format!("{b:02x}")).collect();
-        write!(f, " [{}]", hex.join(" "))
+        write!(f, " [{}]", hex.join(" "))?;
+        if let Some(needed) = &self.needed {
+            write!(f, "; to finish it, Trapline would need {needed}")?;
+        }
+        write!(f, "; RFLAGS={:#x}", self.registers.rflags)?;
+        for (name, value) in GENERAL_NAMES.iter().zip(self.registers.general) {
+            write!(f, " {name}={value:#x}")?;
+        }
+        Ok(())
     }
 }
 

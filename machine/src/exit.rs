@@ -16,6 +16,8 @@ pub struct Exit {
     pub rip: u64,
     /// An MSR access that raises #GP. For the handler to set.
     pub fault: bool,
+    /// Of an instruction that KVM gave up on: RIP stands at it, and the answer goes to [`crate::finish`], not to KVM.
+    pub(crate) is_ours: bool,
     scalar: [u8; 8],
     bulk: Vec<u8>,
     is_bulk: bool,
@@ -29,6 +31,7 @@ impl Default for Exit {
             size: 0,
             rip: 0,
             fault: false,
+            is_ours: false,
             scalar: [0; 8],
             bulk: Vec::new(),
             is_bulk: false,
@@ -79,6 +82,7 @@ impl Exit {
         self.address = address;
         self.size = size;
         self.fault = false;
+        self.is_ours = false;
         self.scalar = [0; 8];
         self.is_bulk = data.len() > usize::from(size);
         if self.is_bulk {
@@ -205,6 +209,25 @@ impl RunPage {
         let internal = unsafe { self.get().__bindgen_anon_1.internal };
         let count = (internal.ndata as usize).min(internal.data.len());
         (internal.suberror, internal.data[..count].to_vec())
+    }
+
+    /// KVM_EXIT_INTERNAL_ERROR with suberror *emulation*: the bytes that KVM fetched, which may run past the instruction,
+    /// and are none where it could fetch none. `None` for every other suberror.
+    pub(crate) fn unfinished(&self) -> Option<([u8; 15], usize)> {
+        // SAFETY: called on KVM_EXIT_INTERNAL_ERROR, which says that `emulation_failure` or `internal`, which has the same
+        // first fields, is the valid member; all bytes of it are initialized, whichever it is.
+        let failure = unsafe { self.get().__bindgen_anon_1.emulation_failure };
+        if failure.suberror != kvm_bindings::KVM_INTERNAL_ERROR_EMULATION {
+            return None;
+        }
+        // ndata counts 64-bit words: flags, and two of size and bytes (KVM API 5).
+        let has_bytes = failure.ndata >= 3
+            && failure.flags & u64::from(kvm_bindings::KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
+                != 0;
+        // SAFETY: the union has one member.
+        let instruction = unsafe { failure.__bindgen_anon_1.__bindgen_anon_1 };
+        let length = if has_bytes { usize::from(instruction.insn_size).min(15) } else { 0 };
+        Some((instruction.insn_bytes, length))
     }
 
     /// KVM_EXIT_FAIL_ENTRY: the hardware's reason.

@@ -9,6 +9,7 @@ use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE, CAP_SREGS2};
 use crate::memory::Memory;
 use crate::state::{self, StateLayout};
 use crate::ticks::ticks;
+use crate::unfinished::Finisher;
 use crate::{code, cpuid, ioctl, msr};
 use kvm_bindings::{
     KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO,
@@ -16,6 +17,7 @@ use kvm_bindings::{
     KVM_EXIT_X86_WRMSR, kvm_enable_cap,
 };
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
+use std::sync::Arc;
 use trapline_formats::{
     CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, Timing, disassemble,
 };
@@ -74,13 +76,14 @@ pub struct Machine {
     run: RunPage,
     vcpu: VcpuFd,
     vm: VmFd,
-    memory: Memory,
-    layout: StateLayout,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) layout: StateLayout,
     convention: Convention,
     clock_port: Option<u8>,
     sync_registers: bool,
     sync_system: bool,
-    code: code::Cache,
+    pub(crate) code: code::Cache,
+    pub(crate) finisher: Finisher,
     clock: Stopwatch,
 }
 
@@ -95,7 +98,7 @@ struct Stopwatch {
 impl Machine {
     /// Builds a machine whose vCPU is in its reset state.
     pub fn new(kvm: &Kvm, config: &MachineConfig) -> Result<Self, MachineError> {
-        let memory = Memory::new(&config.memory)?;
+        let memory = Arc::new(Memory::new(&config.memory)?);
         if config.memory.iter().any(|r| r.readonly) {
             kvm::require(kvm, Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM", "keeps firmware in ROM")?;
         }
@@ -139,6 +142,7 @@ impl Machine {
             sync_registers,
             sync_system,
             code: code::Cache::default(),
+            finisher: Finisher::new(&config.cpuid),
             clock: Stopwatch::default(),
         })
     }
@@ -196,8 +200,8 @@ impl Machine {
                 continue;
             }
             let flow = handler.exit(self, &mut exit)?;
-            self.answer(&exit)?;
-            waits = flow == Flow::Settle && !self.settle(&mut exit)?;
+            // Whether answering, or completing, led to the next exit.
+            waits = self.answer(&mut exit)? || flow == Flow::Settle && !self.settle(&mut exit)?;
             if flow == Flow::Settle && !waits && handler.settled(self)? == Control::Stop {
                 return Ok(());
             }
@@ -261,15 +265,21 @@ impl Machine {
             }
             KVM_EXIT_SHUTDOWN => exit.set(ExitKind::Shutdown, 0, 0, &[]),
             KVM_EXIT_INTR => return Ok(false),
+            KVM_EXIT_INTERNAL_ERROR if let Some(fetched) = self.run.unfinished() => {
+                self.begin_unfinished(exit, fetched)?;
+            }
             reason => return Err(MachineError::GaveUp(Box::new(self.unhandled(reason)))),
         }
         exit.rip = self.registers()?.rip;
         Ok(true)
     }
 
-    /// Puts the handler's answer back where KVM looks for it.
+    /// Puts the handler's answer back where KVM looks for it. True: that led to the next exit, which is in `exit`.
     #[inline]
-    fn answer(&mut self, exit: &Exit) -> Result<(), MachineError> {
+    fn answer(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
+        if exit.is_ours {
+            return self.answer_unfinished(exit);
+        }
         match exit.kind() {
             ExitKind::PortRead => exit.copy_to(self.run.io().3),
             ExitKind::MmioRead => exit.copy_to(self.run.mmio().2),
@@ -283,7 +293,7 @@ impl Machine {
             }
             _ => {}
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Completes the instruction of the last exit, without entering the guest. False: that led to the next exit (the next
@@ -447,8 +457,7 @@ impl Machine {
     fn unhandled(&mut self, reason: u32) -> GaveUp {
         let why = match reason {
             KVM_EXIT_INTERNAL_ERROR => match self.run.internal_error() {
-                // KVM API 5, KVM_EXIT_INTERNAL_ERROR: suberror 1 is emulation.
-                (1, _) => "KVM cannot emulate the instruction".to_owned(),
+                // KVM API 5, KVM_EXIT_INTERNAL_ERROR.
                 (2, _) => "an exception during the delivery of another could not be delivered".to_owned(),
                 (suberror, data) => format!("KVM reports internal error {suberror} {data:x?}"),
             },
@@ -463,15 +472,18 @@ impl Machine {
         self.gave_up(why)
     }
 
-    fn gave_up(&mut self, reason: String) -> GaveUp {
+    pub(crate) fn gave_up(&mut self, reason: String) -> GaveUp {
         let mut gave_up = GaveUp {
             reason,
             address: 0,
             mode: "an unknown mode".into(),
             bytes: Vec::new(),
             disassembly: String::new(),
+            needed: None,
+            registers: Registers::default(),
         };
         let Ok(regs) = self.vcpu.get_regs() else { return gave_up };
+        gave_up.registers = *state::as_registers(&regs);
         let Ok(segment) = self.read_code_segment() else { return gave_up };
         gave_up.address = segment.linear(regs.rip);
         gave_up.mode = segment.describe();
@@ -484,7 +496,7 @@ impl Machine {
         gave_up
     }
 
-    /// The vCPU, for dumps.
+    /// The vCPU, for dumps and finishing.
     pub(crate) fn vcpu(&self) -> &VcpuFd {
         &self.vcpu
     }

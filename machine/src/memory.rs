@@ -86,6 +86,11 @@ impl Memory {
         self.mmap.address_in_range(GuestAddress(gpa.0))
     }
 
+    /// Whether the address is ROM.
+    pub fn is_readonly(&self, gpa: Gpa) -> bool {
+        self.regions.iter().any(|r| r.readonly && gpa.0 >= r.gpa && gpa.0 - r.gpa < r.bytes)
+    }
+
     /// Calls `visit` with every page: (page number, content). The guest must stand still.
     pub fn for_each_page(&self, mut visit: impl FnMut(u64, &[u8])) -> Result<(), MachineError> {
         let mut page = vec![0; PAGE_BYTES];

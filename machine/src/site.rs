@@ -17,6 +17,8 @@ struct Key {
     segment: CodeSegment,
     kind: ExitKind,
     size: u8,
+    /// RIP stands at the instruction, whatever the engine's convention.
+    is_ours: bool,
 }
 
 /// A recent exit, found again without hashing.
@@ -32,7 +34,11 @@ struct Recent {
 /// Everything else of an exit in one number, never 0: kind, size, and the generation of the code segment.
 #[inline]
 fn tag(exit: &Exit, generation: u32) -> u64 {
-    u64::from(generation) << 32 | u64::from(exit.size) << 16 | (exit.kind() as u64) << 8 | 1
+    u64::from(generation) << 32
+        | u64::from(exit.size) << 16
+        | (exit.kind() as u64) << 8
+        | u64::from(exit.is_ours) << 1
+        | 1
 }
 
 /// Recent exits kept, a power of two: the exits of most loops.
@@ -70,7 +76,7 @@ impl SiteTable {
         if recent.rip != exit.rip || recent.address != exit.address || recent.tag != tag {
             recent = self.look_up(machine, exit, place)?;
         }
-        if recent.is_clock {
+        if recent.is_clock && !exit.is_ours {
             exit.become_clock_read();
         }
         Ok(recent.number)
@@ -81,7 +87,8 @@ impl SiteTable {
     fn look_up(&mut self, machine: &mut Machine, exit: &Exit, place: usize) -> Result<Recent, MachineError> {
         // The number may stand for a remembered segment; what is written down is read.
         let segment = machine.read_code_segment()?;
-        let key = Key { rip: exit.rip, address: exit.address, segment, kind: exit.kind(), size: exit.size };
+        let (kind, is_ours) = (exit.kind(), exit.is_ours);
+        let key = Key { rip: exit.rip, address: exit.address, segment, kind, size: exit.size, is_ours };
         let number = match self.by_key.get(&key) {
             Some(&number) => number,
             None => self.resolve(machine, exit, key)?,

@@ -243,7 +243,7 @@ fn to_sregs(s: &SystemRegisters) -> kvm_sregs {
     }
 }
 
-fn xcr0(xcrs: &kvm_xcrs) -> u64 {
+pub(crate) fn xcr0(xcrs: &kvm_xcrs) -> u64 {
     xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).find(|x| x.xcr == 0).map_or(1, |x| x.value)
 }
 

@@ -147,7 +147,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             ExitKind::Halt => self.halted = true,
             ExitKind::Shutdown => self.end = Some(EndReason::TripleFault),
             ExitKind::InterruptWindow => self.window_requested = false,
-            ExitKind::SetTpr => {}
+            ExitKind::SetTpr | ExitKind::Unfinished => {}
         }
     }
 

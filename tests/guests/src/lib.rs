@@ -126,6 +126,29 @@ guests! {
     shadow_64: "shadow.s", 64, Ends::Exit(0), Some(b"ok\n");
     /// Software interrupts in real mode.
     ivt_16: "ivt.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// Software interrupts, and IRET.
+    software_interrupts_16: "software_interrupts.s", 16, Ends::Exit(0),
+        Some(b"00000403 00000031 00000000 00000647 00000645 00000006 000001c8 00000000 00000006 00000002 000001c8 00000000 00000006 00000002 000001c8 00000000 00000006 00001034 \n");
+    /// Software interrupts, and IRET.
+    software_interrupts_32: "software_interrupts.s", 32, Ends::Exit(0),
+        Some(b"00000403 000000b9 00000008 00000647 00000645 00000006 00000207 00000008 00000006 00000002 00000207 00000008 00000006 00000002 00000207 00000008 00000006 00001034 \n");
+    /// Software interrupts, and IRET.
+    software_interrupts_64: "software_interrupts.s", 64, Ends::Exit(0),
+        Some(b"00000403 000000ce 00000008 00000647 00000645 00000006 0000021c 00000008 00000006 00000002 0000021c 00000008 00000006 00000002 0000021c 00000008 00000006 00000034 \n");
+    /// x87.
+    fpu_32: "fpu.s", 32, Ends::Exit(0), Some(b"0000027f 408487ed 00003820 fff80000 00003821 0000013c 0000027f 00000000 00002820 3f800000 \n");
+    /// x87.
+    fpu_64: "fpu.s", 64, Ends::Exit(0), Some(b"0000027f 408487ed 00003820 fff80000 00003821 0000013c 0000027f 00000000 00002820 3f800000 \n");
+    /// POPCNT.
+    popcnt_32: "popcnt.s", 32, Ends::Exit(0), Some(b"ffff0009 00000011 00000040 00000000 00000004 00000000 00000001 \n");
+    /// POPCNT.
+    popcnt_64: "popcnt.s", 64, Ends::Exit(0), Some(b"ffff0009 00000011 00000040 00000000 00000004 00000000 00000013 00000040 00000001 \n");
+    /// CLAC and STAC.
+    access_check_16: "access_check.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// CLAC and STAC.
+    access_check_32: "access_check.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// CLAC and STAC.
+    access_check_64: "access_check.s", 64, Ends::Exit(0), Some(b"ok\n");
     /// HLT with interrupts disabled.
     halt_16: "halt.s", 16, Ends::Halted, Some(b"bye\n");
     /// HLT with interrupts disabled.
