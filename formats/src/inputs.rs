@@ -344,6 +344,18 @@ mod tests {
         ]
     }
 
+    /// An event of each kind, by a byte.
+    fn event(byte: u8) -> Event {
+        match byte % 6 {
+            0 => Event::Interrupt { vector: byte },
+            1 => Event::Nmi,
+            2 => Event::WindowRequested,
+            3 => Event::WindowCancelled,
+            4 => Event::Checkpoint,
+            _ => Event::TaskPriority { cr8: byte >> 4 },
+        }
+    }
+
     proptest! {
         #[test]
         fn every_sequence_of_exits_and_events_survives(
@@ -360,9 +372,9 @@ mod tests {
                 let fault = *fault && site.kind.may_fault();
                 encoder.exit(*id, site, &data, fault);
                 expected.push((*id, data, fault));
-                if let Some(vector) = vector {
-                    encoder.event(Event::Interrupt { vector: *vector });
-                    events.push((7 + i as u64, Event::Interrupt { vector: *vector }));
+                if let Some(byte) = vector {
+                    encoder.event(event(*byte));
+                    events.push((7 + i as u64, event(*byte)));
                 }
             }
             let chunk = InputChunk::decode(7, &encoder.take(), &sites).unwrap();
@@ -375,6 +387,13 @@ mod tests {
         fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
             let _ = InputChunk::decode(0, &bytes, &sites());
         }
+    }
+
+    #[test]
+    fn a_task_priority_that_cr8_cannot_hold_is_malformed() {
+        let mut encoder = InputEncoder::new();
+        encoder.event(Event::TaskPriority { cr8: 16 });
+        assert!(InputChunk::decode(0, &encoder.take(), &sites()).is_err());
     }
 
     #[test]

@@ -60,6 +60,39 @@ fn addresses_without_a_device_are_named_in_the_report() {
     folder.run(&["inspect", "run.trap"]).says(0, &["0x5678"]);
 }
 
+#[test]
+fn an_interrupt_storm_is_ended_by_the_time_limit_and_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder
+        .record_guest(&trapline_guests::storm_64(), &["--timeout", "2s"])
+        .says(0, &["the time limit was reached"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
+}
+
+#[test]
+fn an_interrupt_storm_under_the_virtual_clock_is_cut_where_it_is_told_to_be() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    let record = ["--clock", "virtual", "--max-exits", "5000"];
+    folder.record_guest(&trapline_guests::storm_64(), &record).says(0, &["5000 exits"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful: 5000 exits"]);
+}
+
+#[test]
+fn a_guest_that_never_enables_interrupts_runs_to_its_end_with_all_timers_pending() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("deaf_64", &[]).says(0, &["halted with interrupts disabled"]);
+    folder.run(&["replay", "run.trap", "--console"]).says(0, &["deaf", "faithful"]);
+}
+
 /// In real mode: the handler of vector 0x20 acknowledges and returns; the timer's line alone is open; PIT channel 0 ticks at
 /// 18.2 Hz; then STI, HLT for ever.
 const IDLE_TICKS: &[u8] = &[

@@ -38,13 +38,18 @@ impl Folder {
     /// Records a built-in guest into `run.trap`.
     pub fn record(&self, guest: &str, more: &[&str]) -> Ran {
         let guest = *trapline_guests::all().iter().find(|g| g.name == guest).unwrap();
+        self.record_guest(&guest, &[&["--timeout", "60s"], more].concat())
+    }
+
+    /// Records a guest into `run.trap`.
+    pub fn record_guest(&self, guest: &trapline_guests::Guest, more: &[&str]) -> Ran {
         self.file("guest.bin", guest.image);
         let mode = match guest.mode {
             trapline_guests::Mode::Bits16 => "16",
             trapline_guests::Mode::Bits32 => "32",
             trapline_guests::Mode::Bits64 => "64",
         };
-        let args = ["record", "--flat", "guest.bin", "--mode", mode, "--memory", "4M", "--timeout", "60s"];
+        let args = ["record", "--flat", "guest.bin", "--mode", mode, "--memory", "4M"];
         self.run(&[&args, more].concat())
     }
 }

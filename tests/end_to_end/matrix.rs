@@ -44,6 +44,7 @@ matrix! {
     apic_timer_32 apic_timer_64 apic_periodic_32 apic_periodic_64 apic_poll_32 apic_poll_64 self_ipi_32 self_ipi_64
     io_apic_edge_32 io_apic_edge_64 io_apic_level_32 io_apic_level_64 task_priority_32 task_priority_64 cr8_apic_64
     nmi_self_64 nmi_hlt_64 x2apic_32 x2apic_64 virtual_wire_32 virtual_wire_64
+    deaf_32 deaf_64
 }
 
 fn host_clock(guest: &Guest) {

@@ -17,6 +17,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe("interrupt-wakes-hlt", "Interrupt wakes HLT", wakes),
     Probe("interrupt-if-0", "KVM_INTERRUPT with interrupts off", with_if_0),
     Probe("nmi", "NMI at an exit", nmi),
+    Probe("nmi-wakes-hlt", "NMI wakes HLT, interrupts off", nmi_wakes),
     Probe("cr8", "Lowering CR8", cr8),
     Probe("window-prompt", "Interrupt window opens", window_prompt),
     Probe("window-steady", "Interrupt window, 8 times the same", window_steady),
@@ -110,6 +111,17 @@ fn nmi(lab: &Lab<'_>) -> Answered {
     } else {
         answer
     })
+}
+
+fn nmi_wakes(lab: &Lab<'_>) -> Answered {
+    let mut guest = lab.guest(Mode::Long, &[0xf4, 0x90])?; // hlt; nop
+    guest.start(|r| r.rflags &= !IF)?;
+    let first = guest.run();
+    if first != Stop::Halt {
+        return Ok(Answer::limits(first.to_string(), "HLT does not exit: an idle guest cannot be recorded."));
+    }
+    guest.vcpu.nmi().map_err(refused("KVM_NMI"))?;
+    delivered(&mut guest, Mode::Long, 2, TEXT + 1)
 }
 
 fn cr8(lab: &Lab<'_>) -> Answered {

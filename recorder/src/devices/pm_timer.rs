@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0x600 | PM1a status, 16 bits: bit 0 is set when the timer's top bit changes, and cleared by writing a one |
 //! | 0x602 | PM1a enable, 16 bits: stored; no SCI is raised |
-//! | 0x604 | PM1a control, 16 bits: bit 0 (`SCI_EN`) reads as one, there is no SMI; `SLP_EN` with [`SLP_TYP_S5`] switches off |
+//! | 0x604 | PM1a control, 16 bits: bit 0 (`SCI_EN`) reads as one, there is no SMI; `SLP_EN` switches off, whatever the sleep type |
 //! | 0x608 | PM timer, 32 bits: counts at 3,579,545 Hz; 24 bits wide |
 
 use super::frequency::Frequency;
@@ -15,9 +15,9 @@ use crate::platform::Time;
 pub const BASE: u16 = 0x600;
 /// Ports of the block.
 pub const LENGTH: u16 = 12;
-/// The sleep type that means S5, soft off: an `\_S5` package in ACPI tables must say the same. It is QEMU's, so that
-/// guests that write 0x2000 to port 0x604 without reading tables are understood.
-pub const SLP_TYP_S5: u8 = 0;
+/// The sleep type that stands for S5, soft off, in an `\_S5` package of ACPI tables. No other state has one, so every type
+/// switches off: also the 0 of QEMU's machines, where guests write 0x2000 to port 0x604 without reading tables.
+pub const SLP_TYP_S5: u8 = 5;
 
 const CLOCK: Frequency = Frequency::hz(3_579_545);
 const TIMER_MASK: u64 = 0xFF_FFFF;
@@ -62,7 +62,7 @@ impl PmTimer {
             2 | 3 => self.enable[usize::from(offset & 1)] = value,
             4 => self.control[0] = value,
             5 => {
-                self.power_off |= value & SLEEP_ENABLE != 0 && value >> 2 & 7 == SLP_TYP_S5;
+                self.power_off |= value & SLEEP_ENABLE != 0;
                 // SLP_EN is write-only.
                 self.control[1] = value & !SLEEP_ENABLE;
             }
@@ -103,13 +103,15 @@ mod tests {
     }
 
     #[test]
-    fn sleep_enable_with_the_type_of_s5_switches_off_and_reads_as_zero() {
-        let mut pm = PmTimer::default();
-        pm.write(Time(0), 5, 0x04 | SLEEP_ENABLE);
-        assert!(!pm.take_power_off(), "another sleep state");
-        pm.write(Time(0), 5, SLP_TYP_S5 << 2 | SLEEP_ENABLE);
-        assert!(pm.take_power_off());
-        assert_eq!(pm.read(Time(0), 5) & SLEEP_ENABLE, 0);
+    fn sleep_enable_with_any_type_switches_off_and_reads_as_zero() {
+        for sleep_type in [0, SLP_TYP_S5, 7] {
+            let mut pm = PmTimer::default();
+            pm.write(Time(0), 5, sleep_type << 2);
+            assert!(!pm.take_power_off(), "a type alone");
+            pm.write(Time(0), 5, sleep_type << 2 | SLEEP_ENABLE);
+            assert!(pm.take_power_off());
+            assert_eq!(pm.read(Time(0), 5), sleep_type << 2);
+        }
     }
 
     #[test]

@@ -114,6 +114,40 @@ fn another_vector_is_found_at_the_next_exit() {
 }
 
 #[test]
+fn a_dropped_nmi_is_found_at_the_next_exit() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::nmi_hlt_64());
+    let at = mutated.exits_at(ExitKind::Halt, 0)[2];
+    assert_eq!(mutated.plain.exits[at].events.remove(0), PlainEvent::Plain(Event::Nmi));
+    assert_diverged(&mutated.divergence(&host), What::Registers, at + 1);
+}
+
+#[test]
+fn an_nmi_where_another_is_being_served_is_found_there() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::nmi_self_64());
+    // The port write in the handler of the second NMI.
+    let at = mutated.exits_at(ExitKind::PortWrite, 0x80)[2];
+    mutated.plain.exits[at].events.push(PlainEvent::Plain(Event::Nmi));
+    assert_diverged(&mutated.divergence(&host), What::Interrupt, at);
+}
+
+#[test]
+fn another_task_priority_is_found_in_the_state_at_the_end() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::task_priority_64());
+    let priorities = |event: &PlainEvent| matches!(event, PlainEvent::Plain(Event::TaskPriority { .. }));
+    let exits = &mut mutated.plain.exits;
+    let at = exits.iter().rposition(|exit| exit.events.iter().any(priorities)).unwrap();
+    let event = exits[at].events.iter_mut().find(|event| priorities(event)).unwrap();
+    *event = PlainEvent::Plain(Event::TaskPriority { cr8: 9 });
+    let last = exits.len() - 1;
+    let divergence = mutated.divergence(&host);
+    assert_diverged(&divergence, What::State, last);
+    assert_named(&divergence, "CR8");
+}
+
+#[test]
 fn a_clock_value_is_found_in_the_register_that_keeps_it() {
     let Some(host) = host() else { return };
     let mut mutated = Mutated::of(&host, &trapline_guests::demo());

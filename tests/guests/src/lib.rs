@@ -249,11 +249,20 @@ guests! {
     virtual_wire_32: "virtual_wire.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// The 8259A through the local APIC.
     virtual_wire_64: "virtual_wire.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Every timer runs, and interrupts are never enabled.
+    deaf_32: "deaf.s", 32, Ends::Halted, Some(b"deaf\n");
+    /// Every timer runs, and interrupts are never enabled.
+    deaf_64: "deaf.s", 64, Ends::Halted, Some(b"deaf\n");
 }
 
 guest! {
     /// One port read after the other, for benchmarks: not in [`all`], for a matrix learns nothing from it.
     port_loop, "port_loop.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
+    /// Interrupts for ever, for tests of bad guests: it ends only where it is cut, which is nowhere in particular.
+    storm_64, "storm.s", 64, Ends::Never, Some(b"storm\n")
 }
 
 #[cfg(test)]
