@@ -19,6 +19,7 @@
 // A version 0 format is described here and in the modules; SPEC.md freezes version 1.
 
 mod address;
+mod batch;
 mod console;
 pub mod digests;
 mod disassembly;
@@ -37,6 +38,7 @@ mod writer;
 mod xsave_names;
 
 pub use address::{ExitIndex, Gpa, Gva, NamedRange, Space};
+pub use batch::{Batch, RawExit};
 pub use console::{ConsoleEncoder, ConsoleText, printable};
 pub use disassembly::disassemble;
 pub use end::{End, EndReason, Unclaimed, Unclosed};

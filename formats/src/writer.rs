@@ -1,16 +1,17 @@
 //! Writes a trace file: blocks are compressed and written on a thread of their own, so that the guest waits for the disk
-//! only when it is a whole queue behind.
+//! only when it is a whole queue behind. Exits are encoded there, too.
 
+use crate::batch::{Batch, BatchEncoder};
 use crate::envelope::{BlockType, FILE_HEADER_BYTES, encode_block, encode_file_header};
 use crate::error::TraceError;
-use crate::timing::{Timing, TimingEncoder};
+use crate::exit::Site;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 /// Blocks waiting for the writer before the guest has to wait. Loss is no option; waiting is.
@@ -27,7 +28,9 @@ struct RawBlock {
 /// What is left for the writer's thread to do.
 enum Payload {
     Bytes(Vec<u8>),
-    Timings(Vec<Timing>),
+    Sites(Vec<Site>),
+    Exits(Batch),
+    LastTiming,
 }
 
 /// An open trace file.
@@ -35,6 +38,8 @@ enum Payload {
 pub struct TraceWriter {
     path: PathBuf,
     queue: Option<SyncSender<RawBlock>>,
+    /// Batches that were written: their memory is in place already.
+    spare: Receiver<Batch>,
     thread: Option<JoinHandle<io::Result<()>>>,
     written: Arc<AtomicU64>,
 }
@@ -55,13 +60,15 @@ impl TraceWriter {
         file.write_all(&encode_file_header()).map_err(error)?;
         let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(error)?;
         let (queue, blocks) = sync_channel::<RawBlock>(QUEUE);
+        let (used, spare) = channel();
         let written = Arc::new(AtomicU64::new(FILE_HEADER_BYTES as u64));
-        let counter = Arc::clone(&written);
+        let output =
+            Output { file, compressor, encoder: BatchEncoder::default(), written: Arc::clone(&written) };
         let thread = std::thread::Builder::new()
             .name("trace-writer".into())
-            .spawn(move || write_blocks(file, &blocks, compressor, &counter))
+            .spawn(move || output.write_all(&blocks, &used))
             .map_err(error)?;
-        Ok(Self { path: path.to_owned(), queue: Some(queue), thread: Some(thread), written })
+        Ok(Self { path: path.to_owned(), queue: Some(queue), spare, thread: Some(thread), written })
     }
 
     /// Queues a block. Fails once the disk has refused an earlier one.
@@ -69,9 +76,24 @@ impl TraceWriter {
         self.send(kind, first_exit, Payload::Bytes(payload))
     }
 
-    /// Queues a chunk of the timing stream, which is encoded on the writer's thread.
-    pub fn timings(&mut self, first_exit: u64, timings: Vec<Timing>) -> Result<(), TraceError> {
-        self.send(BlockType::Timing, first_exit, Payload::Timings(timings))
+    /// Queues new sites. They come before the exits that name them.
+    pub fn sites(&mut self, first_exit: u64, sites: Vec<Site>) -> Result<(), TraceError> {
+        self.send(BlockType::Sites, first_exit, Payload::Sites(sites))
+    }
+
+    /// Queues exits: a chunk of the timing stream, one of the digests, one of the inputs.
+    pub fn exits(&mut self, first_exit: u64, batch: Batch) -> Result<(), TraceError> {
+        self.send(BlockType::Inputs, first_exit, Payload::Exits(batch))
+    }
+
+    /// A batch that has been written, and is empty now.
+    pub fn spare(&mut self) -> Option<Batch> {
+        self.spare.try_recv().ok()
+    }
+
+    /// Queues the timing of the last exit, which no other one follows.
+    pub fn last_timing(&mut self) -> Result<(), TraceError> {
+        self.send(BlockType::Timing, 0, Payload::LastTiming)
     }
 
     fn send(&mut self, kind: BlockType, first_exit: u64, payload: Payload) -> Result<(), TraceError> {
@@ -109,30 +131,58 @@ impl Drop for TraceWriter {
     }
 }
 
-fn write_blocks(
-    mut file: File,
-    blocks: &std::sync::mpsc::Receiver<RawBlock>,
-    mut compressor: zstd::bulk::Compressor<'_>,
-    written: &AtomicU64,
-) -> io::Result<()> {
-    let mut encoder = TimingEncoder::default();
-    for block in blocks {
-        let payload = match block.payload {
-            Payload::Bytes(bytes) => bytes,
-            Payload::Timings(timings) => {
-                for timing in timings {
-                    encoder.push(timing);
+/// The writer's thread.
+struct Output {
+    file: File,
+    compressor: zstd::bulk::Compressor<'static>,
+    encoder: BatchEncoder,
+    written: Arc<AtomicU64>,
+}
+
+impl Output {
+    fn write_all(mut self, blocks: &Receiver<RawBlock>, used: &Sender<Batch>) -> io::Result<()> {
+        for RawBlock { kind, first_exit, payload } in blocks {
+            match payload {
+                Payload::Bytes(bytes) => self.write(kind, first_exit, &bytes)?,
+                Payload::Sites(sites) => {
+                    // Serializing to memory fails only when memory does.
+                    let bytes = postcard::to_stdvec(&sites).map_err(io::Error::other)?;
+                    self.encoder.sites(sites);
+                    self.write(kind, first_exit, &bytes)?;
                 }
-                encoder.take()
+                Payload::Exits(mut batch) => {
+                    self.write_exits(first_exit, &mut batch)?;
+                    // Nobody takes it back once the last batch is queued.
+                    let _ = used.send(batch);
+                }
+                Payload::LastTiming => {
+                    let (first_exit, bytes) = self.encoder.last_timing();
+                    self.write(kind, first_exit, &bytes)?;
+                }
             }
-        };
-        let bytes = encode_block(block.kind, block.first_exit, &payload, &mut compressor);
-        if let Err(error) = file.write_all(&bytes) {
+        }
+        self.file.flush()
+    }
+
+    /// The inputs go last: where they are in the file, all that belongs to them is too.
+    fn write_exits(&mut self, first_exit: u64, batch: &mut Batch) -> io::Result<()> {
+        let encoded = self.encoder.encode(batch);
+        self.write(BlockType::Timing, encoded.first_timing, &encoded.timings)?;
+        self.write(BlockType::Digests, first_exit, &encoded.digests)?;
+        self.write(BlockType::Inputs, first_exit, &encoded.inputs)
+    }
+
+    fn write(&mut self, kind: BlockType, first_exit: u64, payload: &[u8]) -> io::Result<()> {
+        if payload.is_empty() {
+            return Ok(());
+        }
+        let bytes = encode_block(kind, first_exit, payload, &mut self.compressor);
+        if let Err(error) = self.file.write_all(&bytes) {
             // Cut off the part of a block that a full disk leaves behind: the file ends with a whole one.
-            let _ = file.set_len(written.load(Ordering::Relaxed));
+            let _ = self.file.set_len(self.written.load(Ordering::Relaxed));
             return Err(error);
         }
-        written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
-    file.flush()
 }

@@ -57,7 +57,8 @@ pub(crate) struct Cache {
     last: Option<CodeSegment>,
     /// Counts changes of `last`.
     generation: u32,
-    uses: u32,
+    /// Exits at which `last` may still be used.
+    left: u32,
     /// Half of the address space that the last one was read in.
     high: bool,
 }
@@ -68,13 +69,14 @@ impl Cache {
     /// Whether the last segment may be taken for the one at this RIP.
     #[inline]
     pub(crate) fn holds(&mut self, rip: u64) -> bool {
-        let high = rip >> 63 != 0;
-        self.uses += 1;
         // Crossing between the halves of the address space is how kernels and their processes change privilege.
-        let holds =
-            self.last.is_some_and(|s| s.mode == CpuMode::Long64) && self.uses <= REUSE && high == self.high;
-        self.high = high;
-        holds
+        let high = rip >> 63 != 0;
+        if self.left == 0 || high != self.high {
+            self.high = high;
+            return false;
+        }
+        self.left -= 1;
+        true
     }
 
     /// Equal numbers, equal segments.
@@ -87,11 +89,11 @@ impl Cache {
         if self.last.replace(segment) != Some(segment) {
             self.generation += 1;
         }
-        self.uses = 0;
+        self.left = if segment.mode == CpuMode::Long64 { REUSE } else { 0 };
         segment
     }
 
     pub(crate) fn forget(&mut self) {
-        self.last = None;
+        (self.last, self.left) = (None, 0);
     }
 }

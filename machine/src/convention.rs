@@ -6,7 +6,6 @@
 //! it tries every length and keeps what really does what the exit says (same port, same width, same memory).
 
 use crate::code::CodeSegment;
-use crate::error::MachineError;
 use crate::exit::Exit;
 use crate::machine::Machine;
 use iced_x86::{
@@ -71,12 +70,8 @@ pub(crate) fn decoder(bytes: &[u8], mode: CpuMode, address: u64) -> Decoder<'_> 
 }
 
 /// The instruction of an exit, and whether it repeats.
-pub(crate) fn instruction_of(
-    machine: &mut Machine,
-    exit: &Exit,
-    segment: CodeSegment,
-) -> Result<(Instruction, bool), MachineError> {
-    let registers = *machine.registers()?;
+pub(crate) fn instruction_of(machine: &Machine, exit: &Exit, segment: CodeSegment) -> (Instruction, bool) {
+    let registers = *machine.registers();
     let look = Look { machine, exit, segment, registers };
     let found = if exit.is_ours || matches!(exit.kind(), ExitKind::InterruptWindow | ExitKind::Shutdown) {
         look.decode_at(exit.rip)
@@ -88,7 +83,7 @@ pub(crate) fn instruction_of(
     };
     let (rip, bytes, rep) = found.unwrap_or((exit.rip, Vec::new(), false));
     let address = Gva(segment.linear(rip));
-    Ok((Instruction { address, bytes, mode: segment.mode, cpl: segment.cpl }, rep))
+    (Instruction { address, bytes, mode: segment.mode, cpl: segment.cpl }, rep)
 }
 
 /// Everything that a candidate is judged by.

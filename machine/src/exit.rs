@@ -83,13 +83,13 @@ impl Exit {
         self.size = size;
         self.fault = false;
         self.is_ours = false;
-        self.scalar = [0; 8];
         self.is_bulk = data.len() > usize::from(size);
         if self.is_bulk {
+            self.scalar = [0; 8];
             self.bulk.clear();
             self.bulk.extend_from_slice(data);
         } else {
-            self.scalar = scalar(data);
+            self.scalar = scalar(data).to_le_bytes();
         }
     }
 
@@ -108,17 +108,19 @@ impl Exit {
     }
 }
 
-/// Up to eight bytes, the rest zero. By width: a copy of unknown length is a call.
+/// Up to eight bytes as a number. By width: a copy of unknown length is a call.
 #[inline]
-fn scalar(data: &[u8]) -> [u8; 8] {
-    let mut all = [0; 8];
+fn scalar(data: &[u8]) -> u64 {
     match *data {
-        [a] => all[0] = a,
-        [a, b] => all[..2].copy_from_slice(&[a, b]),
-        [a, b, c, d] => all[..4].copy_from_slice(&[a, b, c, d]),
-        _ => all[..data.len()].copy_from_slice(data),
+        [a] => a.into(),
+        [a, b] => u16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        _ => {
+            let mut all = [0; 8];
+            all[..data.len()].copy_from_slice(data);
+            u64::from_le_bytes(all)
+        }
     }
-    all
 }
 
 /// A view of the shared page and the I/O data behind it.
@@ -236,10 +238,17 @@ impl RunPage {
         unsafe { self.get().__bindgen_anon_1.fail_entry.hardware_entry_failure_reason }
     }
 
-    /// The registers of KVM_CAP_SYNC_REGS.
+    /// The registers of KVM_CAP_SYNC_REGS; where KVM does not share them, those that were put here.
     #[inline]
-    pub(crate) fn sync_regs(&mut self) -> &mut kvm_bindings::kvm_sync_regs {
+    pub(crate) fn sync_regs(&self) -> &kvm_bindings::kvm_sync_regs {
         // SAFETY: the union has one member that x86 uses, and any bytes are valid for it.
+        unsafe { &self.get().s.regs }
+    }
+
+    /// As above, to be changed.
+    #[inline]
+    pub(crate) fn sync_regs_mut(&mut self) -> &mut kvm_bindings::kvm_sync_regs {
+        // SAFETY: as above.
         unsafe { &mut self.get_mut().s.regs }
     }
 }

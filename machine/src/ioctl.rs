@@ -22,21 +22,17 @@ fn check(request: &'static str, result: i32) -> Result<(), MachineError> {
     }
 }
 
-/// Enters the guest (KVM API 4.10). False: interrupted by a signal or by `immediate_exit`.
+/// Enters the guest (KVM API 4.10).
 ///
 /// [`VcpuFd::run`] does the same and then describes the exit; here the run page is read where it is, without the
 /// detour through the C library, which saves sixty instructions an exit.
 #[inline]
-pub(crate) fn run(vcpu: &mut VcpuFd) -> Result<bool, std::io::Error> {
+pub(crate) fn run(vcpu: &mut VcpuFd) -> rustix::io::Result<()> {
     // SAFETY: KVM_RUN takes no argument, and touches the run page, the memslots and the vCPU, to none of which a reference is
     // held: the caller has `&mut` on the vCPU, and memory is only accessed volatilely.
     let request = unsafe { rustix::ioctl::NoArg::<{ KVM_RUN_REQUEST }>::new() };
     // SAFETY: `vcpu` is a vCPU's file descriptor and lives through the call.
-    match unsafe { rustix::ioctl::ioctl(rustix::fd::BorrowedFd::borrow_raw(vcpu.as_raw_fd()), request) } {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    unsafe { rustix::ioctl::ioctl(rustix::fd::BorrowedFd::borrow_raw(vcpu.as_raw_fd()), request) }
 }
 
 /// Queues an external interrupt (KVM API 4.16). Only without an in-kernel interrupt controller.

@@ -17,6 +17,7 @@ use kvm_bindings::{
     KVM_EXIT_X86_WRMSR, kvm_enable_cap,
 };
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
+use rustix::io::Errno;
 use std::sync::Arc;
 use trapline_formats::{
     CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, Timing, disassemble,
@@ -223,8 +224,9 @@ impl Machine {
             ioctl::run(&mut self.vcpu)
         };
         match result {
-            Ok(true) => self.take_exit(exit),
-            Ok(false) => Ok(false),
+            Ok(()) => self.take_exit(exit),
+            // A signal, or `immediate_exit`.
+            Err(Errno::INTR | Errno::AGAIN) => Ok(false),
             Err(error) => {
                 Err(MachineError::GaveUp(Box::new(self.gave_up(format!("KVM_RUN failed: {error}")))))
             }
@@ -234,6 +236,9 @@ impl Machine {
     #[inline]
     fn take_exit(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         self.run.get_mut().kvm_dirty_regs = 0;
+        if !self.sync_registers {
+            self.run.sync_regs_mut().regs = self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?;
+        }
         match self.run.get().exit_reason {
             KVM_EXIT_IO => {
                 let (port, size, is_write, data) = self.run.io();
@@ -270,7 +275,7 @@ impl Machine {
             }
             reason => return Err(MachineError::GaveUp(Box::new(self.unhandled(reason)))),
         }
-        exit.rip = self.registers()?.rip;
+        exit.rip = self.registers().rip;
         Ok(true)
     }
 
@@ -285,7 +290,7 @@ impl Machine {
             ExitKind::MmioRead => exit.copy_to(self.run.mmio().2),
             ExitKind::MsrRead | ExitKind::MsrWrite => self.run.answer_msr(exit.value(), exit.fault),
             ExitKind::ClockRead => {
-                let mut registers = *self.registers()?;
+                let mut registers = *self.registers();
                 // RDTSC: EDX:EAX, upper halves cleared (SDM vol. 2, RDTSC).
                 registers.general[Registers::RAX] = exit.value() & 0xffff_ffff;
                 registers.general[Registers::RDX] = exit.value() >> 32;
@@ -310,20 +315,17 @@ impl Machine {
         Ok(!led_on)
     }
 
-    /// The general registers as they are now.
+    /// The general registers at the last exit.
     #[inline]
-    pub fn registers(&mut self) -> Result<&Registers, MachineError> {
-        if !self.sync_registers {
-            self.run.sync_regs().regs = self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?;
-        }
-        Ok(state::as_registers(&self.run.sync_regs().regs))
+    pub fn registers(&self) -> &Registers {
+        state::as_registers(&self.run.sync_regs().regs)
     }
 
     /// Sets the general registers.
     pub fn set_registers(&mut self, registers: &Registers) -> Result<(), MachineError> {
         let raw = state::to_regs(registers);
+        self.run.sync_regs_mut().regs = raw;
         if self.sync_registers {
-            self.run.sync_regs().regs = raw;
             self.run.get_mut().kvm_dirty_regs |= SyncReg::Register as u64;
             return Ok(());
         }

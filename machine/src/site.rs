@@ -91,7 +91,7 @@ impl SiteTable {
         let key = Key { rip: exit.rip, address: exit.address, segment, kind, size: exit.size, is_ours };
         let number = match self.by_key.get(&key) {
             Some(&number) => number,
-            None => self.resolve(machine, exit, key)?,
+            None => self.resolve(machine, exit, key),
         };
         let recent = Recent {
             rip: exit.rip,
@@ -105,8 +105,8 @@ impl SiteTable {
     }
 
     #[cold]
-    fn resolve(&mut self, machine: &mut Machine, exit: &Exit, key: Key) -> Result<u32, MachineError> {
-        let (instruction, rep) = instruction_of(machine, exit, key.segment)?;
+    fn resolve(&mut self, machine: &Machine, exit: &Exit, key: Key) -> u32 {
+        let (instruction, rep) = instruction_of(machine, exit, key.segment);
         let is_clock = exit.kind() == ExitKind::PortWrite
             && machine.clock_port().is_some_and(|port| instruction.bytes == [0xe6, port]);
         let site = if is_clock {
@@ -120,7 +120,7 @@ impl SiteTable {
             next
         });
         self.by_key.insert(key, number);
-        Ok(number)
+        number
     }
 
     /// The sites so far.

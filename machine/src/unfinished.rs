@@ -102,10 +102,10 @@ impl Machine {
     }
 
     /// A working copy of the vCPU, without what few instructions need.
-    fn copy_cpu(&mut self) -> Result<Cpu, MachineError> {
+    fn copy_cpu(&self) -> Result<Cpu, MachineError> {
         Ok(Cpu {
             memory: self.memory.clone(),
-            registers: *self.registers()?,
+            registers: *self.registers(),
             system: self.system()?,
             physical_bits: self.finisher.physical_bits,
             image: None,

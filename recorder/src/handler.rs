@@ -34,12 +34,14 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     log: Option<Log>,
     leaks: Option<LeakWatch>,
     exits: u64,
+    /// From this exit on there is more to do than to answer: see [`RecordHandler::look_around`].
+    next_look: u64,
     next_checkpoint: u64,
-    /// Time inside KVM_RUN of the last exit, whose time outside is not over yet.
-    guest_ticks: u64,
     halted: bool,
     /// What the platform knows of the CPU's part of the local APIC.
     apic: Option<ApicState>,
+    /// The instruction of the last exit is to be completed: the guest halts, ends, or is compared there.
+    must_settle: bool,
     window_requested: bool,
     window_is_prompt: bool,
     end: Option<EndReason>,
@@ -64,6 +66,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         stop: StopHandle,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
+        let max_exits = options.max_exits.unwrap_or(u64::MAX);
         Self {
             platform,
             clock,
@@ -72,10 +75,11 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             log: None,
             leaks: None,
             exits: 0,
-            next_checkpoint: CHECKPOINT_EXITS,
-            guest_ticks: 0,
+            next_look: POLL_EXITS.min(max_exits.saturating_sub(1)),
+            next_checkpoint: u64::MAX,
             halted: false,
             apic: None,
+            must_settle: false,
             window_requested: false,
             window_is_prompt: options.window_is_prompt,
             end: None,
@@ -83,7 +87,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             stop_seen: false,
             idle_jumps: 0,
             console: options.until_console.map(ConsoleWatch::new),
-            max_exits: options.max_exits.unwrap_or(u64::MAX),
+            max_exits,
             input: options.input,
             unclaimed: UnclaimedCounts::default(),
             stop,
@@ -93,13 +97,16 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
 
     /// Adds what a recording has and a plain run has not.
     pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>) {
+        if log.is_some() {
+            self.next_checkpoint = CHECKPOINT_EXITS;
+        }
         (self.log, self.leaks) = (log, leaks);
     }
 
     /// Answers the exit from the platform.
     #[inline]
     fn answer(&mut self, exit: &mut Exit) {
-        let (now, address, size) = (self.now, exit.address, usize::from(exit.size.max(1)));
+        let (now, address) = (self.now, exit.address);
         match exit.kind() {
             ExitKind::PortRead if exit.is_scalar() => {
                 if self.platform.port_read(now, address as u16, exit.data_mut()) == Claim::Nobody {
@@ -107,6 +114,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 }
             }
             ExitKind::PortRead => {
+                let size = usize::from(exit.size.max(1));
                 for element in exit.data_mut().chunks_mut(size) {
                     if self.platform.port_read(now, address as u16, element) == Claim::Nobody {
                         self.unclaimed.count(Space::Port, address, false);
@@ -114,11 +122,12 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 }
             }
             ExitKind::PortWrite => {
-                for element in exit.data().chunks(size) {
+                for element in exit.data().chunks(usize::from(exit.size.max(1))) {
                     if self.platform.port_write(now, address as u16, element) == Claim::Nobody {
                         self.unclaimed.count(Space::Port, address, true);
                     }
                 }
+                self.take_effects();
             }
             ExitKind::MmioRead => {
                 if self.platform.mmio_read(now, Gpa(address), exit.data_mut()) == Claim::Nobody {
@@ -129,6 +138,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 if self.platform.mmio_write(now, Gpa(address), exit.data()) == Claim::Nobody {
                     self.unclaimed.count(Space::Mmio, address, true);
                 }
+                self.take_effects();
             }
             ExitKind::MsrRead => {
                 let answer = self.platform.msr_read(now, address as u32);
@@ -138,14 +148,15 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 let value = exit.value();
                 let answer = self.platform.msr_write(now, address as u32, value);
                 self.answer_msr(exit, answer, true);
+                self.take_effects();
             }
             ExitKind::ClockRead => {
                 if let MsrAnswer::Value(value) = self.platform.msr_read(now, IA32_TSC) {
                     exit.set_value(value);
                 }
             }
-            ExitKind::Halt => self.halted = true,
-            ExitKind::Shutdown => self.end = Some(EndReason::TripleFault),
+            ExitKind::Halt => (self.halted, self.must_settle) = (true, true),
+            ExitKind::Shutdown => (self.end, self.must_settle) = (Some(EndReason::TripleFault), true),
             ExitKind::InterruptWindow => self.window_requested = false,
             ExitKind::SetTpr | ExitKind::Unfinished => {}
         }
@@ -185,6 +196,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 *end = console.as_ref().map(|c| EndReason::ConsoleMatch(c.pattern().to_owned()));
             }
         });
+        self.must_settle |= self.end.is_some();
     }
 
     /// Tells the platform what the guest wrote to the registers of the local APIC that are in the CPU.
@@ -211,8 +223,24 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         }
     }
 
-    /// Looks for a reason to end here.
-    #[inline]
+    /// What is due every so many exits, before the next one is answered: console input, cutting the log, and whether the run
+    /// is to end or to be compared after it. A request to stop comes with a kick, which makes it due at once.
+    #[inline(never)]
+    fn look_around(&mut self) -> Result<(), RecorderError> {
+        if self.exits.is_multiple_of(POLL_EXITS) {
+            self.input.offer(self.platform, self.now);
+            if self.log.as_ref().is_some_and(Log::is_due) {
+                self.cut()?;
+            }
+        }
+        let last = self.max_exits.min(self.next_checkpoint).saturating_sub(1);
+        self.must_settle |= self.exits >= last || self.stop.requested().is_some();
+        let next_poll = self.exits - self.exits % POLL_EXITS + POLL_EXITS;
+        self.next_look = next_poll.min(last);
+        Ok(())
+    }
+
+    /// Looks for a reason to end here, other than the guest's own.
     fn look_for_end(&mut self) {
         if self.end.is_some() {
             return;
@@ -301,12 +329,18 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     }
 
     fn write_if_old(&mut self) -> Result<(), RecorderError> {
-        if let Some(log) = &mut self.log
-            && log.is_old()
-        {
-            log.cut(self.sites.sites())?;
-            (self.progress)(Progress::Exits(self.exits, log.bytes_written()));
+        if self.log.as_ref().is_some_and(Log::is_old) { self.cut() } else { Ok(()) }
+    }
+
+    /// Hands what was logged to the writer.
+    fn cut(&mut self) -> Result<(), RecorderError> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if let Some(leaks) = &mut self.leaks {
+            let (first, exits) = log.exits();
+            leaks.look(first, exits);
         }
+        log.cut(self.sites.sites())?;
+        (self.progress)(Progress::Exits(self.exits, log.bytes_written()));
         Ok(())
     }
 
@@ -334,6 +368,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         if self.at_position && self.exits > 0 {
             self.checkpoint(machine, true)?;
         }
+        self.cut()?;
         let end = End {
             reason: self.end.take().unwrap_or(EndReason::Interrupted),
             exits: self.exits,
@@ -341,9 +376,6 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             unclosed: self.leaks.map(LeakWatch::into_found).unwrap_or_default(),
         };
         let Some(mut log) = self.log else { return Ok((end, 0)) };
-        if self.exits > 0 {
-            log.timing(trapline_formats::Timing { guest: self.guest_ticks, vmm: 0 });
-        }
         log.finish(self.sites.sites(), &end)?;
         Ok((end, log.bytes_written()))
     }
@@ -356,17 +388,11 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
     fn exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<Flow, RecorderError> {
         self.at_position = false;
         self.now = self.clock.at_exit();
+        if self.exits >= self.next_look {
+            self.look_around()?;
+        }
         let mut site = 0;
-        if let Some(log) = &mut self.log {
-            let cut = log.cut_if_due(self.sites.sites())?;
-            if cut {
-                (self.progress)(Progress::Exits(self.exits, log.bytes_written()));
-            }
-            let spent = machine.take_timing();
-            if self.exits > 0 {
-                log.timing(trapline_formats::Timing { guest: self.guest_ticks, vmm: spent.vmm });
-            }
-            self.guest_ticks = spent.guest;
+        if self.log.is_some() {
             site = self.sites.number(machine, exit)?;
         } else if exit.kind() == ExitKind::PortWrite
             && machine.clock_port().map(u64::from) == Some(exit.address)
@@ -375,27 +401,15 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         }
         self.look_at_apic(machine);
         self.answer(exit);
-        let is_write = matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite);
-        if is_write {
-            self.take_effects();
-        }
         if let Some(log) = &mut self.log {
-            let registers = machine.registers()?;
-            log.exit(site, &self.sites.sites()[site as usize], exit.data(), exit.fault, registers);
-            if let Some(leaks) = &mut self.leaks {
-                leaks.look(self.exits, registers);
-            }
+            let spent = machine.take_timing();
+            log.exit(site, exit, machine.registers(), spent);
         }
         self.exits += 1;
-        if is_write {
+        if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite) {
             self.follow_task_priority(machine);
         }
-        if self.exits.is_multiple_of(POLL_EXITS) {
-            self.input.offer(self.platform, self.now);
-        }
-        self.look_for_end();
-        let is_due = self.log.is_some() && self.exits >= self.next_checkpoint;
-        if self.end.is_some() || self.halted || is_due {
+        if self.must_settle {
             return Ok(Flow::Settle);
         }
         let is_pending = self.platform.interrupt_pending(self.now);
@@ -416,7 +430,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
 
     fn settled(&mut self, machine: &mut Machine) -> Result<Control, RecorderError> {
         self.at_position = true;
+        self.must_settle = false;
         let halted = std::mem::take(&mut self.halted);
+        self.look_for_end();
         if self.end.is_none() && halted {
             self.wait(machine)?;
         } else if self.end.is_none() {
@@ -435,6 +451,7 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         self.at_position = false;
         self.write_if_old()?;
         let Some(reason) = self.stop.requested() else { return Ok(Control::Continue) };
+        self.next_look = self.exits;
         // The next exit is a better place to end: a replay can compare everything there. One heartbeat long it may come.
         if std::mem::replace(&mut self.stop_seen, true) {
             self.end = Some(reason);

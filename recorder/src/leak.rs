@@ -5,12 +5,12 @@
 //! register inside the window of the hardware clock can only come from an RDTSC that did not trap. This finds what is
 //! still in a register at the next exit; what a guest has hidden by then only a diverging replay shows.
 
-use trapline_formats::{Registers, Unclosed};
+use trapline_formats::{RawExit, Registers, Unclosed};
 use trapline_machine::{Machine, MachineError, ticks};
 
 /// High bits that no address, counter or ASCII text starts with.
 const CANARY: u64 = 0x00c3_5a96_0000_0000;
-/// How far a register may run ahead of our own reading of the clock.
+/// How far a register may be ahead of our own reading of the clock.
 const SLACK: u64 = 1 << 20;
 /// Finds kept; more say nothing new.
 const KEPT: usize = 16;
@@ -20,8 +20,6 @@ const KEPT: usize = 16;
 pub(crate) struct LeakWatch {
     /// The guest's TSC when the watch began.
     base: u64,
-    /// Ticks that it may have advanced since: renewed every now and then, so that exits need not read a clock.
-    span: u64,
     started: u64,
     found: Vec<Unclosed>,
 }
@@ -31,34 +29,23 @@ impl LeakWatch {
     pub(crate) fn start(machine: &mut Machine) -> Result<Self, MachineError> {
         machine.set_hardware_tsc(CANARY)?;
         let base = machine.hardware_tsc()?;
-        Ok(Self { base, span: SLACK, started: ticks(), found: Vec::new() })
+        Ok(Self { base, started: ticks(), found: Vec::new() })
     }
 
-    /// Looks at the registers at an exit: where RDTSC leaves its result at each, everywhere at every eighth.
-    #[inline]
-    pub(crate) fn look(&mut self, exit: u64, registers: &Registers) {
-        let g = &registers.general;
-        // RDTSC leaves EDX:EAX; compilers join them into one register.
-        let pair = g[Registers::RDX] << 32 | g[Registers::RAX] & 0xffff_ffff;
-        if pair.wrapping_sub(self.base) < self.span || exit.is_multiple_of(8) {
-            self.look_everywhere(exit, registers, pair);
+    /// Looks at the registers at exits: where RDTSC leaves its result at each, everywhere at every eighth.
+    pub(crate) fn look(&mut self, first_exit: u64, exits: &[RawExit]) {
+        // What the clock may have shown by now.
+        let span = ticks().wrapping_sub(self.started).saturating_add(SLACK);
+        let base = self.base;
+        let hit = |v: u64| v.wrapping_sub(base) < span;
+        for (number, exit) in (first_exit..).zip(exits) {
+            let g = &exit.registers.general;
+            // RDTSC leaves EDX:EAX; compilers join them into one register.
+            let pair = g[Registers::RDX] << 32 | g[Registers::RAX] & 0xffff_ffff;
+            if hit(pair) || number.is_multiple_of(8) && g.iter().any(|v| hit(*v)) {
+                self.note(number, &exit.registers);
+            }
         }
-    }
-
-    #[inline(never)]
-    fn look_everywhere(&mut self, exit: u64, registers: &Registers, pair: u64) {
-        if exit.is_multiple_of(64) {
-            self.renew();
-        }
-        let hit = |v: u64| v.wrapping_sub(self.base) < self.span;
-        if hit(pair) || registers.general.iter().any(|v| hit(*v)) {
-            self.note(exit, registers);
-        }
-    }
-
-    fn renew(&mut self) {
-        // As if the guest could run for as long again before the next 64 exits are over; plus slack.
-        self.span = (ticks().wrapping_sub(self.started)).saturating_mul(2) + SLACK;
     }
 
     #[cold]

@@ -1,37 +1,35 @@
-//! The log of a recording: streams in memory, cut into chunks, handed to the trace writer.
+//! The log of a recording: what happened, noted down, cut into chunks, handed to the trace writer.
 
 use crate::error::RecorderError;
 use std::path::Path;
-use trapline_formats::digests::{Checkpoint, DigestEncoder};
+use trapline_formats::digests::Checkpoint;
 use trapline_formats::envelope::BlockType;
 use trapline_formats::memory::{self, PAGES_PER_BLOCK};
 use trapline_formats::{
-    ConsoleEncoder, CpuState, End, Event, Header, InputEncoder, Registers, Site, Timing, TraceError,
+    Batch, ConsoleEncoder, CpuState, End, Event, Header, RawExit, Registers, Site, Timing, TraceError,
     TraceWriter,
 };
-use trapline_machine::{Machine, is_zero, ticks};
+use trapline_machine::{Exit, Machine, is_zero, ticks};
 
 /// A chunk is cut when it has this many exits ...
-const CHUNK_EXITS: u32 = 4096;
-/// ... or this many bytes in its largest stream ...
+const CHUNK_EXITS: usize = 4096;
+/// ... or this many bytes in exits of several elements ...
 const CHUNK_BYTES: usize = 256 << 10;
 /// ... or is this old: what a killed recorder may lose, in ms.
 const CHUNK_MS: u64 = 500;
+/// Room in a batch: whether to cut is asked only every so many exits.
+const ROOM: usize = CHUNK_EXITS + 64;
 
 /// An open log.
 #[derive(Debug)]
 pub(crate) struct Log {
     writer: TraceWriter,
-    inputs: InputEncoder,
-    timing: Vec<Timing>,
-    digests: DigestEncoder,
+    /// The exits since the last cut.
+    batch: Batch,
     console: ConsoleEncoder,
     /// Sites already in the file.
     sites_written: usize,
     first_exit: u64,
-    first_timing: u64,
-    next_exit: u64,
-    timings: u64,
     chunk_started: u64,
     chunk_ticks: u64,
 }
@@ -40,15 +38,10 @@ impl Log {
     pub(crate) fn create(path: &Path, replace: bool, tick_hz: u64) -> Result<Self, TraceError> {
         Ok(Self {
             writer: TraceWriter::create(path, replace)?,
-            inputs: InputEncoder::new(),
-            timing: Vec::new(),
-            digests: DigestEncoder::default(),
+            batch: Batch::with_room(ROOM),
             console: ConsoleEncoder::default(),
             sites_written: 0,
             first_exit: 0,
-            first_timing: 0,
-            next_exit: 0,
-            timings: 0,
             chunk_started: ticks(),
             chunk_ticks: tick_hz / 1000 * CHUNK_MS,
         })
@@ -90,34 +83,47 @@ impl Log {
         if payload.is_empty() { Ok(()) } else { self.writer.block(kind, 0, payload.to_vec()) }
     }
 
-    /// Logs an exit, its data complete.
+    /// Logs an exit, its data complete, and the time since the one before.
     #[inline]
-    pub(crate) fn exit(&mut self, number: u32, site: &Site, data: &[u8], fault: bool, registers: &Registers) {
-        self.inputs.exit(number, site, data, fault);
-        self.digests.exit(number, registers);
-        self.next_exit += 1;
+    pub(crate) fn exit(&mut self, site: u32, exit: &Exit, registers: &Registers, spent: Timing) {
+        let bulk = if exit.is_scalar() { 0 } else { self.bulk(exit) };
+        let place = self.batch.next_exit();
+        place.registers = *registers;
+        place.spent = spent;
+        place.site = site;
+        place.bulk = bulk;
+        place.value = exit.value();
+        place.fault = exit.fault;
     }
 
-    /// Logs the timing of the oldest exit that has none.
-    #[inline]
-    pub(crate) fn timing(&mut self, timing: Timing) {
-        self.timing.push(timing);
+    #[cold]
+    fn bulk(&mut self, exit: &Exit) -> u32 {
+        self.batch.bulk(exit.data());
+        exit.data().len() as u32
     }
 
     /// Logs an event after the last exit.
     pub(crate) fn event(&mut self, event: Event) {
-        self.inputs.event(event);
+        self.batch.event(event);
     }
 
     /// Logs a checkpoint after the last exit.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        self.inputs.event(Event::Checkpoint);
-        self.digests.checkpoint(checkpoint);
+        self.batch.checkpoint(checkpoint);
     }
 
     /// Logs console text printed at the exit that is being handled.
     pub(crate) fn console(&mut self, channel: u8, bytes: &[u8]) {
-        self.console.push(self.next_exit, channel, bytes);
+        self.console.push(self.next_exit(), channel, bytes);
+    }
+
+    /// The first exit since the last cut, and all of them.
+    pub(crate) fn exits(&self) -> (u64, &[RawExit]) {
+        (self.first_exit, self.batch.exits())
+    }
+
+    fn next_exit(&self) -> u64 {
+        self.first_exit + self.batch.exits().len() as u64
     }
 
     /// Bytes in the file.
@@ -125,21 +131,9 @@ impl Log {
         self.writer.bytes_written()
     }
 
-    /// Cuts the chunk if it is large or old enough. Call between exits.
-    #[inline]
-    pub(crate) fn cut_if_due(&mut self, sites: &[Site]) -> Result<bool, TraceError> {
-        if self.inputs.exits().is_multiple_of(64) { self.cut_now_if_due(sites) } else { Ok(false) }
-    }
-
-    #[inline(never)]
-    fn cut_now_if_due(&mut self, sites: &[Site]) -> Result<bool, TraceError> {
-        let is_due = self.inputs.exits() >= CHUNK_EXITS
-            || self.inputs.len().max(self.digests.len()) >= CHUNK_BYTES
-            || self.is_old();
-        if is_due {
-            self.cut(sites)?;
-        }
-        Ok(is_due)
+    /// Whether the chunk is to be cut: it is large or old.
+    pub(crate) fn is_due(&self) -> bool {
+        self.batch.exits().len() >= CHUNK_EXITS || self.batch.bulk_bytes() >= CHUNK_BYTES || self.is_old()
     }
 
     /// Whether the chunk has waited long enough to be written, whatever its size.
@@ -147,36 +141,31 @@ impl Log {
         ticks().wrapping_sub(self.chunk_started) >= self.chunk_ticks
     }
 
-    /// Cuts the chunk. The inputs go last: where they are in the file, all that belongs to them is too.
+    /// Cuts the chunk.
     pub(crate) fn cut(&mut self, sites: &[Site]) -> Result<(), TraceError> {
         self.chunk_started = ticks();
         if sites.len() > self.sites_written {
-            self.writer.block(BlockType::Sites, self.first_exit, encode(&sites[self.sites_written..]))?;
+            self.writer.sites(self.first_exit, sites[self.sites_written..].to_vec())?;
             self.sites_written = sites.len();
         }
-        let console = self.console.take(self.next_exit);
+        let next_exit = self.next_exit();
+        let console = self.console.take(next_exit);
         if !console.is_empty() {
             self.writer.block(BlockType::Console, self.first_exit, console)?;
         }
-        let timing = std::mem::take(&mut self.timing);
-        if !timing.is_empty() {
-            self.timings += timing.len() as u64;
-            self.timing.reserve(timing.len());
-            self.writer.timings(self.first_timing, timing)?;
-            self.first_timing = self.timings;
+        if !self.batch.is_empty() {
+            let next = self.writer.spare().unwrap_or_else(|| Batch::with_room(ROOM));
+            self.writer.exits(self.first_exit, std::mem::replace(&mut self.batch, next))?;
         }
-        if !self.inputs.is_empty() {
-            self.writer.block(BlockType::Digests, self.first_exit, self.digests.take())?;
-            self.writer.block(BlockType::Inputs, self.first_exit, self.inputs.take())?;
-        }
-        self.first_exit = self.next_exit;
+        self.first_exit = next_exit;
         Ok(())
     }
 
     /// Writes the end and waits for the disk.
     pub(crate) fn finish(&mut self, sites: &[Site], end: &End) -> Result<(), TraceError> {
         self.cut(sites)?;
-        self.writer.block(BlockType::End, self.next_exit, encode(end))?;
+        self.writer.last_timing()?;
+        self.writer.block(BlockType::End, self.next_exit(), encode(end))?;
         self.writer.finish()
     }
 }

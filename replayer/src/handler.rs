@@ -15,7 +15,7 @@ const HISTORY: usize = 8;
 const PROGRESS_EXITS: u64 = 1024;
 
 pub(crate) struct ReplayHandler<'a> {
-    source: Source<'a>,
+    source: Source,
     /// The dictionary of the trace.
     recorded_sites: &'a [Site],
     by_site: BTreeMap<&'a Site, u32>,
@@ -27,7 +27,6 @@ pub(crate) struct ReplayHandler<'a> {
     exits: u64,
     history: VecDeque<(u64, u32, Vec<u8>)>,
     divergence: Option<Divergence>,
-    failed: Option<ReplayError>,
     /// Exits at the last kick: equal ones in a row mean silence.
     exits_at_kick: Option<u64>,
     silent_kicks: u32,
@@ -37,7 +36,7 @@ pub(crate) struct ReplayHandler<'a> {
 
 impl<'a> ReplayHandler<'a> {
     pub(crate) fn new(
-        source: Source<'a>,
+        source: Source,
         recorded_sites: &'a [Site],
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
         until: u64,
@@ -56,7 +55,6 @@ impl<'a> ReplayHandler<'a> {
             exits: 0,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
-            failed: None,
             exits_at_kick: None,
             silent_kicks: 0,
             silence_limit,
@@ -64,9 +62,14 @@ impl<'a> ReplayHandler<'a> {
         }
     }
 
-    /// Exits replayed, and how the replay ended.
-    pub(crate) fn finish(self) -> (u64, Option<Divergence>, Option<ReplayError>) {
-        (self.exits, self.divergence, self.failed)
+    /// Exits replayed, how the replay diverged, and why the log had no more exits where that is not its end.
+    pub(crate) fn finish(mut self) -> (u64, Option<Divergence>, Option<TraceError>) {
+        (self.exits, self.divergence, self.source.take_lost())
+    }
+
+    /// Whether the last exit to be replayed is behind.
+    fn is_over(&self) -> bool {
+        self.exits > self.until || self.source.is_last()
     }
 
     /// The number in the trace of a site of this run.
@@ -101,22 +104,22 @@ impl<'a> ReplayHandler<'a> {
 
     /// KVM gave up in the middle: a divergence, for the recording went on.
     pub(crate) fn gave_up(&mut self, why: &MachineError) {
-        if matches!(self.source.advance(), Ok(true)) {
+        if self.source.advance() {
             self.diverge(What::GaveUp, None, Vec::new(), why.to_string());
         }
     }
 
     /// Compares an exit with the recorded one; true if they are the same as far as they can be compared.
-    fn compare(&mut self, machine: &mut Machine, exit: &Exit, number: u32) -> Result<bool, ReplayError> {
+    fn compare(&mut self, machine: &Machine, exit: &Exit, number: u32) -> bool {
         let name = self.recorded_number(number);
-        let registers = compared(machine.registers()?);
-        let Some(recorded) = self.source.current() else { return Ok(true) };
+        let registers = compared(machine.registers());
+        let Some(recorded) = self.source.current() else { return true };
         let is_input = exit.kind().is_input();
         let same_site = name == Some(recorded.site);
         let same_size = exit.data().len() == recorded.data.len();
         let same_data = is_input || exit.data() == recorded.data;
         if same_site && same_size && same_data && registers == *recorded.registers {
-            return Ok(true);
+            return true;
         }
         let differences: Vec<_> = (0..digests::COMPARED)
             .filter(|&r| registers[r] != recorded.registers[r])
@@ -139,7 +142,7 @@ impl<'a> ReplayHandler<'a> {
         let actual =
             PastExit { index: recorded.index, site: self.sites.sites()[number as usize].clone(), data };
         self.diverge(what, Some(actual), differences, String::new());
-        Ok(false)
+        false
     }
 
     fn remember(&mut self) {
@@ -183,7 +186,7 @@ impl<'a> ReplayHandler<'a> {
 
     /// Compares the complete state with a checkpoint.
     fn check(&mut self, machine: &Machine) -> Result<(), ReplayError> {
-        let Some(checkpoint) = self.source.next_checkpoint().cloned() else { return Ok(()) };
+        let Some(checkpoint) = self.source.next_checkpoint() else { return Ok(()) };
         let differences = checkpoint.cpu.differences(&machine.save()?);
         if !differences.is_empty() {
             self.diverge(What::State, None, differences, "after the exit's instruction completed".into());
@@ -218,16 +221,11 @@ impl Handler for ReplayHandler<'_> {
         if self.divergence.is_some() {
             return Ok(Flow::Settle);
         }
-        match self.source.advance() {
-            Ok(true) => {}
-            Ok(false) => return Ok(Flow::Settle),
-            Err(error) => {
-                self.failed = Some(error.into());
-                return Ok(Flow::Settle);
-            }
+        if !self.source.advance() {
+            return Ok(Flow::Settle);
         }
         let number = self.sites.number(machine, exit)?;
-        if !self.compare(machine, exit, number)? {
+        if !self.compare(machine, exit, number) {
             return Ok(Flow::Settle);
         }
         if let Some(recorded) = self.source.current() {
@@ -251,7 +249,7 @@ impl Handler for ReplayHandler<'_> {
             self.source.next_event();
             self.apply(machine, event)?;
         }
-        let settle = self.exits > self.until || self.source.peek_event().is_some();
+        let settle = self.is_over() || self.source.peek_event().is_some();
         Ok(if settle { Flow::Settle } else { Flow::Continue })
     }
 
@@ -261,7 +259,7 @@ impl Handler for ReplayHandler<'_> {
         {
             self.apply(machine, event)?;
         }
-        let is_over = self.divergence.is_some() || self.failed.is_some() || self.exits > self.until;
+        let is_over = self.divergence.is_some() || self.is_over();
         Ok(if is_over { Control::Stop } else { Control::Continue })
     }
 
@@ -274,9 +272,7 @@ impl Handler for ReplayHandler<'_> {
         if self.silent_kicks < self.silence_limit {
             return Ok(Control::Continue);
         }
-        if let Err(error) = self.source.advance() {
-            self.failed = Some(error.into());
-        }
+        self.source.advance();
         self.diverge(
             What::Silence,
             None,

@@ -6,7 +6,7 @@ use crate::handler::ReplayHandler;
 use crate::source::Source;
 use crate::watchdog::Watchdog;
 use std::time::Duration;
-use trapline_formats::{Gpa, Trace};
+use trapline_formats::{Gpa, Trace, TraceError};
 use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
 
 /// How to replay.
@@ -63,28 +63,38 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
-    let (whole, lost) = readable_exits(trace);
-    let until = match options.until {
-        Some(asked) if asked >= whole && lost.is_none() => {
-            return Err(ReplayError::NoSuchExit { asked, exits: whole });
-        }
-        Some(asked) => asked,
-        None => whole.saturating_sub(1),
-    };
-    if whole == 0 {
-        let reason = lost.unwrap_or_else(|| "the guest made none".into());
-        return Err(ReplayError::Nothing { reason });
+    if let (Some(asked), None, Some(end)) = (options.until, trace.damage(), trace.end())
+        && asked >= end.exits
+    {
+        return Err(ReplayError::NoSuchExit { asked, exits: end.exits });
+    }
+    std::thread::scope(|scope| {
+        replay_from(Source::start(scope, trace), kvm, convention, trace, options, progress)
+    })
+}
+
+fn replay_from(
+    mut source: Source,
+    kvm: &Kvm,
+    convention: Convention,
+    trace: &Trace,
+    options: &ReplayOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Replay, ReplayError> {
+    if source.is_last() {
+        let reason = why_no_more(trace, source.take_lost(), 0);
+        return Err(ReplayError::Nothing { reason: reason.unwrap_or_else(|| "the guest made none".into()) });
     }
     let mut machine = machine_at_start(kvm, convention, trace)?;
     let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
     let mut handler = ReplayHandler::new(
-        Source::new(trace),
+        source,
         trace.sites(),
         Box::new(trace.console().flat_map(|chunk| match chunk {
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         })),
-        until.min(whole - 1),
+        options.until.unwrap_or(u64::MAX),
         silence_limit,
         progress,
     );
@@ -96,41 +106,28 @@ pub fn replay(
         Err(ReplayError::Machine(why @ MachineError::GaveUp(_))) => handler.gave_up(&why),
         Err(error) => return Err(error),
     }
-    let (exits, divergence, failed) = handler.finish();
-    if let Some(error) = failed {
-        return Err(error);
+    let (exits, divergence, lost) = handler.finish();
+    if let Some(divergence) = divergence {
+        return Ok(Replay { outcome: Outcome::Diverged(Box::new(divergence)), exits, machine });
     }
-    let outcome = match divergence {
-        Some(divergence) => Outcome::Diverged(Box::new(divergence)),
-        None => Outcome::Faithful,
-    };
-    let wanted_more = options.until.is_none_or(|asked| asked >= whole);
-    match (&outcome, lost) {
-        (Outcome::Faithful, Some(reason)) if wanted_more => {
-            Err(ReplayError::Truncated { last: whole - 1, reason })
-        }
-        _ => Ok(Replay { outcome, exits, machine }),
+    let is_enough = options.until.is_some_and(|asked| exits > asked);
+    match why_no_more(trace, lost, exits) {
+        Some(reason) if !is_enough => Err(ReplayError::Truncated { last: exits.saturating_sub(1), reason }),
+        _ => Ok(Replay { outcome: Outcome::Faithful, exits, machine }),
     }
 }
 
-/// How many exits can be read, and why not more.
-fn readable_exits(trace: &Trace) -> (u64, Option<String>) {
-    let mut exits = 0;
-    for chunk in trace.inputs_with_digests() {
-        match chunk {
-            Ok((inputs, _)) => exits += inputs.len() as u64,
-            Err(error) => return (exits, Some(error.to_string())),
-        }
-    }
-    let lost = match (trace.damage(), trace.end()) {
-        (Some(damage), _) => Some(format!("{} at byte {:#x}", damage.reason, damage.offset)),
-        (None, None) => Some("its end is missing (was the recorder killed?)".to_owned()),
-        (None, Some(end)) if end.exits != exits => {
+/// Why a trace has no more than so many exits, where it should.
+fn why_no_more(trace: &Trace, lost: Option<TraceError>, exits: u64) -> Option<String> {
+    match (lost, trace.damage(), trace.end()) {
+        (Some(error), _, _) => Some(error.to_string()),
+        (None, Some(damage), _) => Some(format!("{} at byte {:#x}", damage.reason, damage.offset)),
+        (None, None, None) => Some("its end is missing (was the recorder killed?)".to_owned()),
+        (None, None, Some(end)) if end.exits != exits => {
             Some(format!("it says that it has {} exits, and {exits} are there", end.exits))
         }
         _ => None,
-    };
-    (exits, lost)
+    }
 }
 
 /// A machine as the recording started.

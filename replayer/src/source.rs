@@ -1,19 +1,31 @@
 //! The recorded exits, one after another, each with the events and the checkpoint that follow it.
+//!
+//! Decoding goes on ahead on a thread of its own: the guest does not wait for it.
 
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 use trapline_formats::digests::{Checkpoint, Compared, DigestChunk};
 use trapline_formats::{Event, InputChunk, Trace, TraceError};
 
 /// A chunk of both streams.
 type Chunk = (InputChunk, DigestChunk);
 
+/// Decoded chunks waiting: enough to never wait for one, and little memory.
+const AHEAD: usize = 2;
+
 /// Reads exits in order.
-pub(crate) struct Source<'t> {
-    chunks: Box<dyn Iterator<Item = Result<Chunk, TraceError>> + 't>,
+pub(crate) struct Source {
+    chunks: Receiver<Result<Chunk, TraceError>>,
     chunk: Chunk,
     at: usize,
-    events: Vec<(u64, Event)>,
-    next_event: usize,
-    next_checkpoint: usize,
+    /// The chunk after this one, taken as soon as the last exit of this one is current.
+    next: Option<Chunk>,
+    /// Why no further exits can be read, where that is not the end of the log.
+    lost: Option<TraceError>,
+    /// Events and checkpoints not yet taken. Those after the last exit of a chunk may stand in the next one.
+    events: VecDeque<(u64, Event)>,
+    checkpoints: VecDeque<Checkpoint>,
 }
 
 /// One recorded exit.
@@ -26,28 +38,71 @@ pub(crate) struct Recorded<'a> {
     pub(crate) registers: &'a Compared,
 }
 
-impl<'t> Source<'t> {
-    pub(crate) fn new(trace: &'t Trace) -> Self {
-        Self {
-            chunks: Box::new(trace.inputs_with_digests()),
+impl Source {
+    /// Starts decoding.
+    pub(crate) fn start<'t>(scope: &'t Scope<'t, '_>, trace: &'t Trace) -> Self {
+        let (decoded, chunks) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for chunk in trace.inputs_with_digests() {
+                let is_last = chunk.is_err();
+                // Nobody takes it when the replay is over.
+                if decoded.send(chunk).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        let mut source = Self {
+            chunks,
             chunk: Chunk::default(),
             at: 0,
-            events: Vec::new(),
-            next_event: 0,
-            next_checkpoint: 0,
+            next: None,
+            lost: None,
+            events: VecDeque::new(),
+            checkpoints: VecDeque::new(),
+        };
+        source.look_ahead();
+        source
+    }
+
+    /// Takes chunks up to the next one that has exits.
+    fn look_ahead(&mut self) {
+        while self.next.is_none() && self.lost.is_none() {
+            match self.chunks.recv() {
+                Ok(Ok(mut chunk)) => {
+                    self.events.extend(chunk.0.events());
+                    self.checkpoints.extend(chunk.1.checkpoints.drain(..));
+                    if !chunk.0.is_empty() {
+                        self.next = Some(chunk);
+                    }
+                }
+                Ok(Err(error)) => self.lost = Some(error),
+                // The thread is through.
+                Err(_) => return,
+            }
         }
     }
 
-    /// Makes the next exit current; false at the end of the log.
-    pub(crate) fn advance(&mut self) -> Result<bool, TraceError> {
+    /// Makes the next exit current; false at the end of what can be read.
+    pub(crate) fn advance(&mut self) -> bool {
         self.at += 1;
-        while self.at > self.chunk.0.len() {
-            let Some(chunk) = self.chunks.next() else { return Ok(false) };
-            self.chunk = chunk?;
-            self.events = self.chunk.0.events().collect();
-            (self.at, self.next_event, self.next_checkpoint) = (1, 0, 0);
+        if self.at > self.chunk.0.len() {
+            let Some(chunk) = self.next.take() else { return false };
+            (self.chunk, self.at) = (chunk, 1);
         }
-        Ok(true)
+        if self.at == self.chunk.0.len() {
+            self.look_ahead();
+        }
+        true
+    }
+
+    /// Whether no exit follows the current one.
+    pub(crate) fn is_last(&self) -> bool {
+        self.at >= self.chunk.0.len() && self.next.is_none()
+    }
+
+    /// Why no exit follows, where that is not the end of the log.
+    pub(crate) fn take_lost(&mut self) -> Option<TraceError> {
+        self.lost.take()
     }
 
     /// The current exit; `None` before the first and behind the last.
@@ -66,19 +121,18 @@ impl<'t> Source<'t> {
     /// The next event after the current exit.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         let event = self.peek_event()?;
-        self.next_event += 1;
+        self.events.pop_front();
         Some(event)
     }
 
     /// The next event after the current exit, not taken.
     pub(crate) fn peek_event(&self) -> Option<Event> {
-        let index = self.current()?.index;
-        self.events.get(self.next_event).filter(|(exit, _)| *exit == index).map(|(_, event)| *event)
+        let (exit, event) = self.events.front()?;
+        (*exit + 1 == self.chunk.0.first_exit + self.at as u64).then_some(*event)
     }
 
     /// The checkpoint that goes with the next [`Event::Checkpoint`].
-    pub(crate) fn next_checkpoint(&mut self) -> Option<&Checkpoint> {
-        self.next_checkpoint += 1;
-        self.chunk.1.checkpoints.get(self.next_checkpoint - 1)
+    pub(crate) fn next_checkpoint(&mut self) -> Option<Checkpoint> {
+        self.checkpoints.pop_front()
     }
 }

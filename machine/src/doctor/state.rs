@@ -84,7 +84,7 @@ fn sync_regs(lab: &Lab<'_>) -> Answered {
     // After an entry that a signal cut short, they must be there too.
     guest.complete();
     let after_kick = in_step(&mut guest)?;
-    guest.page.sync_regs().regs.rax = 0x55;
+    guest.page.sync_regs_mut().regs.rax = 0x55;
     guest.page.get_mut().kvm_dirty_regs = REGS;
     let stop = guest.run();
     let back = matches!(stop, Stop::PortWrite(_, 0x55));

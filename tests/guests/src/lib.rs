@@ -106,6 +106,8 @@ guests! {
     timer_hlt_32: "timer_hlt.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// Timer interrupts out of HLT.
     timer_hlt_64: "timer_hlt.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Timer interrupts out of HLT, slowly.
+    slow_timer_64: "slow_timer.s", 64, Ends::Exit(0), Some(b"ok\n");
     /// Timer interrupts at interrupt windows.
     timer_window_16: "timer_window.s", 16, Ends::Exit(0), Some(b"ok\n");
     /// Timer interrupts at interrupt windows.
