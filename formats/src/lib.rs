@@ -31,6 +31,7 @@ mod header;
 mod inputs;
 pub mod memory;
 mod reader;
+mod sparse;
 mod state;
 mod timing;
 mod varint;

@@ -120,6 +120,7 @@ pub struct CpuState {
     /// MSRs that are guest state: (index, value), ascending. The TSC is not among them: it is the host's.
     pub msrs: Vec<(u32, u64)>,
     /// XSAVE image, canonical (SDM vol. 1, 13.4): components in their initial configuration are zero.
+    #[serde(with = "crate::sparse")]
     pub xsave: Vec<u8>,
     /// XCR0.
     pub xcr0: u64,

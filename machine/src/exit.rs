@@ -76,20 +76,37 @@ impl Exit {
         !self.is_bulk
     }
 
+    /// An exit that hands out data.
     #[inline]
     pub(crate) fn set(&mut self, kind: ExitKind, address: u64, size: u8, data: &[u8]) {
+        self.begin(kind, address, size, data.len());
+        if self.is_bulk {
+            self.bulk.extend_from_slice(data);
+        } else {
+            self.scalar = scalar(data).to_le_bytes();
+        }
+    }
+
+    /// An exit that waits for data: this many zeros, to be filled in.
+    #[inline]
+    pub(crate) fn set_read(&mut self, kind: ExitKind, address: u64, size: u8, bytes: usize) {
+        self.begin(kind, address, size, bytes);
+        if self.is_bulk {
+            self.bulk.resize(bytes, 0);
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self, kind: ExitKind, address: u64, size: u8, bytes: usize) {
         self.kind = kind;
         self.address = address;
         self.size = size;
         self.fault = false;
         self.is_ours = false;
-        self.is_bulk = data.len() > usize::from(size);
+        self.scalar = [0; 8];
+        self.is_bulk = bytes > usize::from(size);
         if self.is_bulk {
-            self.scalar = [0; 8];
             self.bulk.clear();
-            self.bulk.extend_from_slice(data);
-        } else {
-            self.scalar = scalar(data).to_le_bytes();
         }
     }
 
@@ -104,7 +121,7 @@ impl Exit {
 
     /// An exit that turned out to be a rewritten clock read: its data becomes the eight bytes of the clock.
     pub(crate) fn become_clock_read(&mut self) {
-        self.set(ExitKind::ClockRead, 0, 8, &[0; 8]);
+        self.set_read(ExitKind::ClockRead, 0, 8, 8);
     }
 }
 

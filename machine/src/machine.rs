@@ -242,17 +242,23 @@ impl Machine {
         match self.run.get().exit_reason {
             KVM_EXIT_IO => {
                 let (port, size, is_write, data) = self.run.io();
-                let kind = if is_write { ExitKind::PortWrite } else { ExitKind::PortRead };
-                exit.set(kind, port.into(), size, data);
+                if is_write {
+                    exit.set(ExitKind::PortWrite, port.into(), size, data);
+                } else {
+                    exit.set_read(ExitKind::PortRead, port.into(), size, data.len());
+                }
             }
             KVM_EXIT_MMIO => {
                 let (gpa, is_write, data) = self.run.mmio();
-                let kind = if is_write { ExitKind::MmioWrite } else { ExitKind::MmioRead };
-                exit.set(kind, gpa, data.len() as u8, data);
+                if is_write {
+                    exit.set(ExitKind::MmioWrite, gpa, data.len() as u8, data);
+                } else {
+                    exit.set_read(ExitKind::MmioRead, gpa, data.len() as u8, data.len());
+                }
             }
             KVM_EXIT_X86_RDMSR => {
                 let (index, _) = self.run.msr();
-                exit.set(ExitKind::MsrRead, index.into(), 8, &[0; 8]);
+                exit.set_read(ExitKind::MsrRead, index.into(), 8, 8);
             }
             KVM_EXIT_X86_WRMSR => {
                 let (index, value) = self.run.msr();

@@ -205,9 +205,9 @@ fn end_shadows(events: &mut kvm_vcpu_events, unblocks_nmi: bool) -> bool {
 fn present(exit: &mut Exit, step: &Step) {
     match step {
         Step::Whole => exit.set(ExitKind::Unfinished, 0, 0, &[]),
-        Step::Clock => exit.set(ExitKind::ClockRead, 0, 8, &[0; 8]),
+        Step::Clock => exit.set_read(ExitKind::ClockRead, 0, 8, 8),
         Step::Halt => exit.set(ExitKind::Halt, 0, 0, &[]),
-        Step::Read(gpa, length) => exit.set(ExitKind::MmioRead, *gpa, *length as u8, &[0; 8][..*length]),
+        Step::Read(gpa, length) => exit.set_read(ExitKind::MmioRead, *gpa, *length as u8, *length),
         Step::Write(gpa, bytes) => exit.set(ExitKind::MmioWrite, *gpa, bytes.len() as u8, bytes),
         // Nothing is left of the instruction: KVM, or nobody, is to be asked for more.
         Step::Done | Step::Shutdown => {
