@@ -8,6 +8,8 @@ use super::report::{Fate, InstructionFate, ModeFate, Verdict};
 use super::stop::Stop;
 use super::tables::Mode;
 use crate::error::{MachineError, refused};
+use crate::finish::Effect;
+use iced_x86::{Decoder, DecoderOptions};
 use kvm_bindings::{kvm_xcr, kvm_xcrs};
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ pub(super) fn examine(
                 (Fate::NotOffered, "not offered".to_owned())
             } else {
                 let stop = fate_of(lab, &mut guest, mode, case, case.code[i])?;
-                name_fate(case, stop)
+                name_fate(case, mode, case.code[i], stop)
             };
             fates.push(ModeFate { mode: name.to_owned(), fate, detail });
         }
@@ -45,10 +47,10 @@ pub(super) fn examine(
 }
 
 fn row(case: &Case, fates: Vec<ModeFate>) -> InstructionFate {
-    let bad = |f: &ModeFate| !matches!(f.fate, Fate::Executes | Fate::NotOffered);
+    let bad = |f: &ModeFate| !matches!(f.fate, Fate::Executes | Fate::Finished | Fate::NotOffered);
     let verdict = if fates.iter().any(bad) {
         Verdict::LimitsRecording
-    } else if fates.iter().any(|f| f.fate == Fate::Executes) {
+    } else if fates.iter().any(|f| matches!(f.fate, Fate::Executes | Fate::Finished)) {
         Verdict::Good
     } else {
         Verdict::Informational
@@ -110,7 +112,18 @@ fn prepare(lab: &Lab<'_>, guest: &mut Guest, mode: Mode) -> Result<(), MachineEr
     })
 }
 
-fn name_fate(case: &Case, stop: Option<Stop>) -> (Fate, String) {
+/// Whether Trapline finishes the last of these instructions, which is the one that is tried.
+fn is_finished(mode: Mode, code: &[u8]) -> bool {
+    let bits = match mode {
+        Mode::Real => 16,
+        Mode::Protected => 32,
+        Mode::Long | Mode::User => 64,
+    };
+    let decoder = Decoder::new(bits, code, DecoderOptions::NONE);
+    decoder.into_iter().last().is_some_and(|x86| Effect::of(&x86).is_some())
+}
+
+fn name_fate(case: &Case, mode: Mode, code: &[u8], stop: Option<Stop>) -> (Fate, String) {
     match (case.expect, stop) {
         (Expect::Runs | Expect::RunsOrUndefined, None) => (Fate::Executes, "executes".to_owned()),
         (Expect::RunsOrUndefined, Some(Stop::Vector(6))) => (Fate::Executes, "#UD".to_owned()),
@@ -118,6 +131,9 @@ fn name_fate(case: &Case, stop: Option<Stop>) -> (Fate, String) {
             (Fate::Executes, "executes".to_owned())
         }
         (Expect::Vector(_), None) => (Fate::Other, "does nothing".to_owned()),
+        (_, Some(Stop::EmulationFailure)) if is_finished(mode, code) => {
+            (Fate::Finished, "finished".to_owned())
+        }
         (_, Some(Stop::EmulationFailure)) => (Fate::EmulationFailure, "FAILS".to_owned()),
         (_, Some(Stop::Kicked)) => (Fate::Hangs, "HANGS".to_owned()),
         (_, Some(stop @ Stop::Vector(_))) => (Fate::Exception, stop.to_string()),

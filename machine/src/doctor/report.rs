@@ -179,8 +179,10 @@ pub enum Fate {
     Executes,
     /// It raises an exception in the guest that a processor would not.
     Exception,
-    /// KVM gives up on it.
+    /// KVM gives up on it, and so does Trapline.
     EmulationFailure,
+    /// KVM gives up on it, and Trapline finishes it.
+    Finished,
     /// KVM_RUN does not come back until it is kicked.
     Hangs,
     /// Something else.

@@ -66,8 +66,12 @@ fn guests(report: &Report) -> String {
         (false, true) => "Kernels whose user mode calls with SYSCALL: not on this engine",
     };
     let gives_up = |f: &ModeFate| matches!(f.fate, Fate::EmulationFailure | Fate::Hangs);
-    let fails = report.instructions.iter().filter(|i| i.fates.iter().any(gives_up)).count();
-    format!("{calls} ({fails} of {} instructions fail).", report.instructions.len())
+    let count = |is: &dyn Fn(&ModeFate) -> bool| {
+        report.instructions.iter().filter(|i| i.fates.iter().any(is)).count()
+    };
+    let (fails, finished) = (count(&gives_up), count(&|f| f.fate == Fate::Finished));
+    let all = report.instructions.len();
+    format!("{calls} (of {all} instructions, {finished} are finished for KVM, {fails} fail).")
 }
 
 fn price(report: &Report) -> String {

@@ -2,10 +2,11 @@
 
 use super::cpu::{Cpu, FLAG_AC, FLAG_OF};
 use super::deliver::{self, Event};
-use super::fault::{BP, DB, Fault, GP, OF, Stop, UD};
+use super::fault::{BP, DB, Fault, GP, OF, Stop, UD, cannot};
 use super::iret::iret;
 use super::native::{self, CR4_OSXSAVE, Class};
 use super::operand::Operand;
+use super::state_area::StateArea;
 use super::trampoline::Trampoline;
 use iced_x86::{Code, Instruction as X86, Mnemonic};
 use trapline_formats::Registers;
@@ -40,6 +41,8 @@ pub(crate) enum Effect {
     ReadXcr,
     /// XSETBV.
     WriteXcr,
+    /// XSAVE, XRSTOR and their kin.
+    StateArea(StateArea),
     /// Run by our own processor.
     Native(Class),
     /// UD0, UD1, UD2, and bytes that are no instruction.
@@ -71,7 +74,10 @@ impl Effect {
             Mnemonic::Xgetbv => Self::ReadXcr,
             Mnemonic::Xsetbv => Self::WriteXcr,
             Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => Self::Undefined,
-            _ => Self::Native(Class::of(x86)?),
+            _ => match StateArea::of(x86) {
+                Some(area) => Self::StateArea(area),
+                None => Self::Native(Class::of(x86)?),
+            },
         })
     }
 
@@ -79,7 +85,7 @@ impl Effect {
     pub(crate) fn uses_image(self) -> bool {
         match self {
             Self::Native(class) => class.uses_image(),
-            Self::ReadXcr | Self::WriteXcr => true,
+            Self::ReadXcr | Self::WriteXcr | Self::StateArea(_) => true,
             _ => false,
         }
     }
@@ -107,6 +113,7 @@ impl Effect {
             Self::ReadXcr | Self::WriteXcr if cpu.cr4() & CR4_OSXSAVE == 0 => undefined,
             Self::WriteXcr if cpu.cpl() != 0 => protection,
             Self::Native(class) => class.check(cpu, x86),
+            Self::StateArea(area) => area.check(cpu),
             _ => Ok(()),
         }
     }
@@ -142,6 +149,10 @@ impl Effect {
                 let place = operand.as_ref().map(|o| o.place);
                 let bytes = operand.map_or(&mut [][..], |o| &mut o.bytes);
                 native::run(trampoline, cpu, x86, place, bytes)?;
+            }
+            Self::StateArea(area) => {
+                let Some(operand) = operand else { return cannot("the area it names") };
+                area.carry_out(cpu, x86, operand, trampoline)?;
             }
             Self::Overflow | Self::Clock { .. } | Self::Monitor | Self::Wait | Self::Undefined => {}
         }

@@ -10,7 +10,10 @@ const FSW: usize = 2;
 const FOP: usize = 6;
 const FIP: usize = 8;
 const FDP: usize = 16;
+const MXCSR: usize = 24;
+const MXCSR_INIT: u64 = 0x1f80;
 const XSTATE_BV: usize = 512;
+const SSE_BIT: u8 = 2;
 
 /// The image. XRSTOR wants it at a multiple of 64 (SDM vol. 1, 13.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,14 @@ impl Image {
 
     fn u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(std::array::from_fn(|i| self.bytes[at + i]))
+    }
+
+    /// Marks SSE as in use where MXCSR is not as it starts: XSAVE does not, for it looks at the XMM registers alone (SDM
+    /// vol. 1, 13.6), and what is not marked is taken for the start.
+    pub(crate) fn mark_mxcsr(&mut self) {
+        if self.u64(MXCSR) & 0xffff_ffff != MXCSR_INIT {
+            self.bytes[XSTATE_BV] |= SSE_BIT;
+        }
     }
 
     /// ES of the x87 status word: an unmasked exception waits (SDM vol. 1, 8.1.3).

@@ -21,6 +21,7 @@ mod iret;
 mod native;
 mod operand;
 mod stack;
+mod state_area;
 mod trampoline;
 mod work;
 

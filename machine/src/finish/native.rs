@@ -168,6 +168,7 @@ pub(crate) fn run(
     }
     let trap = trampoline.run(&code.bytes, &mut registers, cpu.image.as_deref_mut());
     if let Some(image) = cpu.image.as_deref_mut() {
+        image.mark_mxcsr();
         hide_ourselves(trampoline, image, cpu.registers.rip, x86, place);
     }
     if let Some(vector) = trap {
@@ -275,3 +276,7 @@ fn replace_stack_pointer(x86: &X86, ours: &mut X86) -> Option<(usize, Register)>
     }
     Some((place(free[0]), first))
 }
+
+#[cfg(test)]
+#[path = "native_tests.rs"]
+mod tests;

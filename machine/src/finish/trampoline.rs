@@ -140,7 +140,7 @@ unsafe extern "sysv64" {
 /// CF, PF, AF, ZF, SF, OF: the flags that user-level instructions read and write.
 const ARITHMETIC: u64 = 0x8d5;
 /// x87, SSE, AVX and AVX-512: what instructions compute with. Not PKRU, which is our own process's too.
-const COMPUTING: u64 = 0xe7;
+pub(crate) const COMPUTING: u64 = 0xe7;
 
 thread_local! {
     /// Where this thread's instruction is while it runs; 0 while none does.

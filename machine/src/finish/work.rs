@@ -70,6 +70,7 @@ impl Work {
         self.effect.check(&self.cpu, &self.x86)?;
         self.operand = match self.effect {
             Effect::Native(_) => Operand::of(&self.cpu, &self.x86)?,
+            Effect::StateArea(area) => area.operand(&self.cpu, &self.x86)?,
             _ => None,
         };
         if let Some(operand) = &self.operand

@@ -1,9 +1,9 @@
     # x87: constants, arithmetic, its words, its environment, its whole state, WAIT.
     .if BITS == 32
-    mov eax, cr0
+    get_cr 0
     and eax, ~4
     or eax, 0x22            # MP, NE
-    mov cr0, eax
+    set_cr 0
     .endif
     mov edi, 0x7000
     mov word ptr [edi], 0x27f

@@ -151,6 +151,35 @@ guests! {
     access_check_32: "access_check.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// CLAC and STAC.
     access_check_64: "access_check.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Exceptions of x87, SSE, XGETBV and software interrupts.
+    faults_32: "faults.s", 32, Ends::Exit(0),
+        Some(b"0000000d 00001238 00000000 0000000d 00000010 00000000 0000000d 00000000 00000000 0000000d 00000182 00000000 0000000d 00000782 00000000 0000000d 00000000 00000000 00000007 00000307 00000000 00000007 0000030d 00000000 00000007 00000314 00000000 00000006 00000329 00000000 00000007 00000332 00000000 00000006 0000034f 00000000 \n");
+    /// Exceptions of x87, SSE, XGETBV and software interrupts.
+    faults_64: "faults.s", 64, Ends::Exit(0),
+        Some(b"0000000d 00001238 00000000 0000000d 00000010 00000000 0000000d 00000000 00000000 0000000d 00000000 00000000 00000007 00000313 00000000 00000007 00000319 00000000 00000007 00000320 00000000 00000006 00000335 00000000 00000007 0000033e 00000000 00000006 0000035b 00000000 \n");
+    /// SSE and MMX.
+    sse_32: "sse.s", 32, Ends::Exit(0),
+        Some(b"17151311 2f2d2b29 2f2e2d2c 23222120 a9d2f8ea 00000000 00000001 00000000 7f800000 7f800000 00001fa4 00000002 00000000 00000000 80000000 17151311 00000000 00000000 1e1c1a18 \n");
+    /// SSE and MMX.
+    sse_64: "sse.s", 64, Ends::Exit(0),
+        Some(b"17151311 2f2d2b29 2f2e2d2c 23222120 a9d2f8ea 00000000 00000001 00000000 7f800000 7f800000 00001fa4 00000002 00000000 00000000 80000000 17151311 00000000 00000000 1e1c1a18 90abcdef 1f1d1b19 90abcdef \n");
+    /// SSE, MMX and x87 at memory that nobody owns.
+    mmio_sse_32: "mmio_sse.s", 32, Ends::Exit(0),
+        Some(b"ffffffff ffffffff 00000000 00000000 ffffffff 00000000 00000000 00000000 ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff 00000000 00000000 ffffffff ffffffff ffffffff 00000000 00000000 00000000 ffffffff 00003800 fefefefe ffffffff ffffffff ffffffff \n");
+    /// SSE, MMX and x87 at memory that nobody owns.
+    mmio_sse_64: "mmio_sse.s", 64, Ends::Exit(0),
+        Some(b"ffffffff ffffffff 00000000 00000000 ffffffff 00000000 00000000 00000000 ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff 00000000 00000000 ffffffff ffffffff ffffffff 00000000 00000000 00000000 ffffffff 00003800 fefefefe ffffffff ffffffff ffffffff \n");
+    /// XSAVE and XRSTOR.
+    xsave_32: "xsave.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// XSAVE and XRSTOR.
+    xsave_64: "xsave.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// RDTSCP.
+    rdtscp_32: "rdtscp.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// RDTSCP.
+    rdtscp_64: "rdtscp.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// CMPXCHG16B.
+    cmpxchg16b_64: "cmpxchg16b.s", 64, Ends::Exit(0),
+        Some(b"00000040 00003333 00004444 00003333 00004444 00000040 ok\n");
     /// HLT with interrupts disabled.
     halt_16: "halt.s", 16, Ends::Halted, Some(b"bye\n");
     /// HLT with interrupts disabled.
