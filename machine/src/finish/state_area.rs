@@ -92,7 +92,7 @@ impl StateArea {
             (_, false) => {
                 let head = Operand::at(cpu, segment, offset, EXTENDED, (true, false))?;
                 let (in_area, compaction) = (u64_at(&head.bytes, HEADER), u64_at(&head.bytes, HEADER + 8));
-                let beyond = (in_area | compaction & !COMPACTED) & !self.enabled(cpu) != 0;
+                let beyond = (in_area | compaction & !COMPACTED) & !enabled(cpu) != 0;
                 let wrong_form = self.format == Format::Supervisor && compaction & COMPACTED == 0;
                 if beyond || wrong_form {
                     return Err(Fault::coded(GP, 0).into());
@@ -117,10 +117,6 @@ impl StateArea {
         Ok(Some(area))
     }
 
-    fn enabled(self, cpu: &Cpu) -> u64 {
-        cpu.image.as_ref().map_or(3, |i| i.xcr0)
-    }
-
     /// The requested-feature bitmap: EDX:EAX and XCR0 (SDM vol. 1, 13.7).
     fn components(self, cpu: &Cpu) -> u64 {
         if self.format == Format::Legacy {
@@ -128,7 +124,7 @@ impl StateArea {
         }
         let general = &cpu.registers.general;
         let asked = general[Registers::RDX] << 32 | general[Registers::RAX] & 0xffff_ffff;
-        asked & self.enabled(cpu)
+        asked & enabled(cpu)
     }
 
     /// Carries it out but for RIP.
@@ -146,7 +142,7 @@ impl StateArea {
             cpu.registers.general[Registers::RAX] = components & 0xffff_ffff;
             cpu.registers.general[Registers::RDX] = components >> 32;
         }
-        let result = native::run(trampoline, cpu, &self.unprivileged(x86), Some(area.place), &mut area.bytes);
+        let result = native::run(trampoline, cpu, &unprivileged(x86), Some(area.place), &mut area.bytes);
         cpu.registers = registers;
         result?;
         if !cpu.is_64() {
@@ -156,19 +152,24 @@ impl StateArea {
         }
         Ok(())
     }
+}
 
-    /// The instruction that a process may run in its place: with IA32_XSS = 0 they do the same (SDM vol. 1, 13.11, 13.12).
-    fn unprivileged(self, x86: &X86) -> X86 {
-        let mut ours = *x86;
-        match x86.code() {
-            Code::Xsaves_mem => ours.set_code(Code::Xsavec_mem),
-            Code::Xsaves64_mem => ours.set_code(Code::Xsavec64_mem),
-            Code::Xrstors_mem => ours.set_code(Code::Xrstor_mem),
-            Code::Xrstors64_mem => ours.set_code(Code::Xrstor64_mem),
-            _ => {}
-        }
-        ours
+/// The instruction that a process may run in its place: with IA32_XSS = 0 they do the same (SDM vol. 1, 13.11, 13.12).
+fn unprivileged(x86: &X86) -> X86 {
+    let mut ours = *x86;
+    match x86.code() {
+        Code::Xsaves_mem => ours.set_code(Code::Xsavec_mem),
+        Code::Xsaves64_mem => ours.set_code(Code::Xsavec64_mem),
+        Code::Xrstors_mem => ours.set_code(Code::Xrstor_mem),
+        Code::Xrstors64_mem => ours.set_code(Code::Xrstor64_mem),
+        _ => {}
     }
+    ours
+}
+
+/// Components that are switched on.
+fn enabled(cpu: &Cpu) -> u64 {
+    cpu.image.as_ref().map_or(3, |i| i.xcr0)
 }
 
 fn image_of(cpu: &mut Cpu) -> &mut [u8] {
