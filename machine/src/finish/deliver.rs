@@ -287,3 +287,7 @@ fn through_gate_64(cpu: &mut Cpu, event: &Event, gate: &Gate) -> Result<(), Stop
     cpu.registers.rflags = gate.flags(cpu.registers.rflags);
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "deliver_tests.rs"]
+mod tests;

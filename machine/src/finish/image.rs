@@ -10,10 +10,7 @@ const FSW: usize = 2;
 const FOP: usize = 6;
 const FIP: usize = 8;
 const FDP: usize = 16;
-const MXCSR: usize = 24;
-const MXCSR_INIT: u64 = 0x1f80;
 const XSTATE_BV: usize = 512;
-const SSE_BIT: u8 = 2;
 
 /// The image. XRSTOR wants it at a multiple of 64 (SDM vol. 1, 13.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +43,12 @@ impl Image {
         u64::from_le_bytes(std::array::from_fn(|i| self.bytes[at + i]))
     }
 
-    /// Marks SSE as in use where MXCSR is not as it starts: XSAVE does not, for it looks at the XMM registers alone (SDM
-    /// vol. 1, 13.6), and what is not marked is taken for the start.
-    pub(crate) fn mark_mxcsr(&mut self) {
-        if self.u64(MXCSR) & 0xffff_ffff != MXCSR_INIT {
-            self.bytes[XSTATE_BV] |= SSE_BIT;
-        }
+    /// Marks components as in use, x87 and SSE always: their bytes were written, whether the processor takes them for their
+    /// start or not, and the canonical form sorts that out. (XSAVE marks SSE by the XMM registers alone, whatever MXCSR is:
+    /// SDM vol. 1, 13.6; processors that KVM emulates may mark less.)
+    pub(crate) fn mark_in_use(&mut self, components: u64) {
+        let marked = self.in_use() | components & self.xcr0 | 3;
+        self.bytes[XSTATE_BV..XSTATE_BV + 8].copy_from_slice(&marked.to_le_bytes());
     }
 
     /// ES of the x87 status word: an unmasked exception waits (SDM vol. 1, 8.1.3).

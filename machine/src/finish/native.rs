@@ -168,7 +168,7 @@ pub(crate) fn run(
     }
     let trap = trampoline.run(&code.bytes, &mut registers, cpu.image.as_deref_mut());
     if let Some(image) = cpu.image.as_deref_mut() {
-        image.mark_mxcsr();
+        image.mark_in_use(trampoline.components());
         hide_ourselves(trampoline, image, cpu.registers.rip, x86, place);
     }
     if let Some(vector) = trap {

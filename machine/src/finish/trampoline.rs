@@ -245,6 +245,11 @@ impl Trampoline {
         Ok(Self { pages: pages.cast(), state, components: host_components() })
     }
 
+    /// The XSAVE components that are loaded and stored; none where this processor has no XSAVE.
+    pub(crate) fn components(&self) -> u64 {
+        self.components
+    }
+
     /// Where code is run.
     pub(crate) fn code_address(&self) -> u64 {
         self.pages as u64

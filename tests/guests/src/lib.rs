@@ -177,6 +177,10 @@ guests! {
     rdtscp_32: "rdtscp.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// RDTSCP.
     rdtscp_64: "rdtscp.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// A software interrupt that leads nowhere.
+    int_nowhere_32: "int_nowhere.s", 32, Ends::TripleFault, Some(b"bye\n");
+    /// A software interrupt that leads nowhere.
+    int_nowhere_64: "int_nowhere.s", 64, Ends::TripleFault, Some(b"bye\n");
     /// CMPXCHG16B.
     cmpxchg16b_64: "cmpxchg16b.s", 64, Ends::Exit(0),
         Some(b"00000040 00003333 00004444 00003333 00004444 00000040 ok\n");
