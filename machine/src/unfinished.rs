@@ -24,6 +24,14 @@ pub(crate) struct Finisher {
     trampoline: Option<Trampoline>,
     /// The instruction whose exit is being handled.
     work: Option<Box<Work>>,
+    /// What the vCPU had before it: what is the same afterwards is not set again.
+    before: Option<Before>,
+}
+
+#[derive(Debug)]
+struct Before {
+    system: SystemRegisters,
+    image: Option<Box<Image>>,
 }
 
 impl Finisher {
@@ -36,6 +44,7 @@ impl Finisher {
                 .map_or(1, |e| u64::from(e.registers[0]) | u64::from(e.registers[3]) << 32),
             trampoline: None,
             work: None,
+            before: None,
         }
     }
 }
@@ -60,6 +69,7 @@ impl Machine {
         if effect.uses_image() {
             cpu.image = Some(self.copy_image()?);
         }
+        self.finisher.before = Some(Before { system: cpu.system.clone(), image: cpu.image.clone() });
         if effect.uses_tsc_aux() {
             cpu.tsc_aux = msr::get(self.vcpu(), &[TSC_AUX])?.first().map_or(0, |(_, value)| *value);
         }
@@ -106,16 +116,12 @@ impl Machine {
         Ok(Cpu {
             memory: self.memory.clone(),
             registers: *self.registers(),
-            system: self.system()?,
+            system: state::system(self.vcpu(), &self.layout)?,
             physical_bits: self.finisher.physical_bits,
             image: None,
             xcr0_offered: self.finisher.xcr0_offered,
             tsc_aux: 0,
         })
-    }
-
-    fn system(&self) -> Result<SystemRegisters, MachineError> {
-        state::system(self.vcpu(), &self.layout)
     }
 
     fn copy_image(&self) -> Result<Box<Image>, MachineError> {
@@ -136,12 +142,13 @@ impl Machine {
     /// Gives the vCPU what came of the instruction.
     fn take_over(&mut self, work: &Work) -> Result<(), MachineError> {
         let cpu = &work.cpu;
-        if cpu.system != self.system()? {
+        let Some(before) = self.finisher.before.take() else { return Ok(()) };
+        if cpu.system != before.system {
             self.code.forget();
             state::set_system(self.vcpu(), &self.layout, &cpu.system)?;
         }
-        if let Some(image) = &cpu.image {
-            self.take_over_image(image)?;
+        if let (Some(image), Some(before)) = (&cpu.image, &before.image) {
+            self.take_over_image(image, before)?;
         }
         self.set_registers(&cpu.registers)?;
         if work.steps {
@@ -156,8 +163,7 @@ impl Machine {
         Ok(())
     }
 
-    fn take_over_image(&mut self, image: &Image) -> Result<(), MachineError> {
-        let before = self.copy_image()?;
+    fn take_over_image(&mut self, image: &Image, before: &Image) -> Result<(), MachineError> {
         if image.xcr0 != before.xcr0 {
             let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
             xcrs.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value: image.xcr0 };

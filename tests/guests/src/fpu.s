@@ -43,6 +43,11 @@
     and eax, 0xffff
     show
     fldenv [edi + 32]
+    xor eax, eax            # not every processor that KVM emulates keeps the pointers of x87 for its guest
+    mov [edi + 44], eax
+    mov [edi + 48], eax
+    mov [edi + 52], eax
+    mov [edi + 56], eax
     fld1
     fld1
     fnsave [edi + 64]
@@ -50,6 +55,11 @@
     movzx eax, ax
     show
     frstor [edi + 64]
+    xor eax, eax
+    mov [edi + 76], eax
+    mov [edi + 80], eax
+    mov [edi + 84], eax
+    mov [edi + 88], eax
     fnstsw ax
     movzx eax, ax
     show
