@@ -45,11 +45,23 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("guest").required(true).args(["firmware", "flat"])))]
+#[command(group(ArgGroup::new("guest").required(true).args(["firmware", "kernel", "flat"])))]
 pub struct Record {
     /// Boot this firmware ROM from the reset vector.
     #[arg(long, value_name = "ROM")]
     pub firmware: Option<PathBuf>,
+    /// Boot this kernel: a bzImage or an ELF file vmlinux.
+    #[arg(long, value_name = "IMAGE")]
+    pub kernel: Option<PathBuf>,
+    /// The kernel's initial RAM disk.
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    #[arg(long, default_value = "", value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    pub cmdline: String,
+    /// How the kernel is entered.
+    #[arg(long, default_value = "auto", requires = "kernel")]
+    pub protocol: BootProtocol,
     /// Load this flat image at 0x8000 and enter it there.
     #[arg(long, value_name = "FILE")]
     pub flat: Option<PathBuf>,
@@ -168,6 +180,18 @@ pub enum FlatMode {
     Bits32,
     #[value(name = "64")]
     Bits64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BootProtocol {
+    /// As the image asks: a bzImage by Linux's 64-bit protocol, an ELF file by PVH where it has that entry.
+    Auto,
+    /// PVH, in 32-bit mode.
+    Pvh,
+    /// Linux's 64-bit protocol.
+    Linux64,
+    /// Linux's 32-bit protocol.
+    Linux32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use trapline_formats::envelope::BlockType;
-use trapline_formats::{Event, Exit, Site, Trace, TraceError};
+use trapline_formats::{Event, Exit, Rewrite, Site, Trace, TraceError};
 
 /// Version of the JSON output.
 const SCHEMA_VERSION: u32 = 0;
@@ -66,6 +66,8 @@ fn event_name(event: Event) -> &'static str {
         Event::WindowCancelled => "window-cancelled",
         Event::Checkpoint => "checkpoint",
         Event::TaskPriority { .. } => "task-priority",
+        Event::MemoryWrite { .. } => "memory-write",
+        Event::Jump { .. } => "jump",
     }
 }
 
@@ -162,18 +164,22 @@ fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
 fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
     let header = trace.header();
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
-    writeln!(out, "  clock reads   {} rewritten", header.rewrites.len())?;
-    for r in &header.rewrites {
+    let rewrite = |out: &mut dyn Write, r: &Rewrite| {
         let by = safe::text(&r.found_by);
-        writeln!(out, "    {:#012x}  {} -> {}  found by {by}", r.gpa, hex(&r.original), hex(&r.replacement))?;
+        writeln!(out, "    {:#012x}  {} -> {}  found by {by}", r.gpa, hex(&r.original), hex(&r.replacement))
+    };
+    writeln!(out, "  rewritten     {} instructions before the start", header.rewrites.len())?;
+    for r in &header.rewrites {
+        rewrite(out, r)?;
     }
     for s in &header.suspects {
-        writeln!(
-            out,
-            "    {:#012x}  {}  not rewritten: not proved to be an instruction",
-            s.gpa,
-            hex(&s.bytes)
-        )?;
+        let why =
+            if s.bytes == [0x0f, 0x31] { "not proved to be an instruction" } else { "hidden in CPUID only" };
+        writeln!(out, "    {:#012x}  {}  not rewritten: {why}", s.gpa, hex(&s.bytes))?;
+    }
+    for late in trace.end().iter().flat_map(|end| &end.rewrites) {
+        write!(out, "    after exit {}:", late.exit)?;
+        rewrite(out, &late.rewrite)?;
     }
     let Some(end) = trace.end() else { return Ok(()) };
     for u in &end.unclosed {
@@ -278,6 +284,10 @@ fn event_text(event: Event) -> String {
     match event {
         Event::Interrupt { vector } => format!("-> interrupt, vector {vector:#x}"),
         Event::TaskPriority { cr8 } => format!("-> task-priority, CR8 {cr8}"),
+        Event::MemoryWrite { gpa, size, value } => {
+            format!("-> memory write at {gpa:#x}: {}", hex(value.to_le_bytes()[..usize::from(size)].iter()))
+        }
+        Event::Jump { rip } => format!("-> jump to {rip:#x}"),
         other => format!("-> {}", event_name(other)),
     }
 }
@@ -288,6 +298,11 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Writ
         .map(|event| match event {
             Event::Interrupt { vector } => json!({"event": "interrupt", "vector": vector}),
             Event::TaskPriority { cr8 } => json!({"event": "task-priority", "cr8": cr8}),
+            Event::MemoryWrite { gpa, size, value } => {
+                let bytes = hex(value.to_le_bytes()[..usize::from(*size)].iter());
+                json!({"event": "memory-write", "gpa": gpa, "bytes": bytes})
+            }
+            Event::Jump { rip } => json!({"event": "jump", "rip": rip}),
             other => json!({"event": event_name(*other)}),
         })
         .collect();

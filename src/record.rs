@@ -1,6 +1,6 @@
 //! `trapline record`
 
-use crate::args::{Clock, FlatMode, Record};
+use crate::args::{BootProtocol, Clock, FlatMode, Record};
 use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
 use crate::{FAILED, INTERRUPTED};
@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
+use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::guest::{firmware, flat};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{ConsoleInput, Guest, Progress, RecordOptions, Recorder, StopHandle};
@@ -90,9 +91,19 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
 }
 
 fn load(args: &Record) -> Result<Guest> {
-    Ok(match (&args.firmware, &args.flat) {
-        (Some(rom), _) => firmware::load(rom, args.memory)?,
-        (None, Some(image)) => {
+    Ok(match (&args.firmware, &args.kernel, &args.flat) {
+        (Some(rom), ..) => firmware::load(rom, args.memory)?,
+        (None, Some(image), _) => {
+            let protocol = match args.protocol {
+                BootProtocol::Auto => Protocol::Auto,
+                BootProtocol::Pvh => Protocol::Pvh,
+                BootProtocol::Linux64 => Protocol::Linux64,
+                BootProtocol::Linux32 => Protocol::Linux32,
+            };
+            let initrd = args.initrd.as_deref();
+            kernel::load(Kernel { image, initrd, cmdline: &args.cmdline, protocol }, args.memory)?
+        }
+        (None, None, Some(image)) => {
             let mode = match args.mode {
                 FlatMode::Bits16 => flat::Mode::Bits16,
                 FlatMode::Bits32 => flat::Mode::Bits32,
@@ -100,7 +111,7 @@ fn load(args: &Record) -> Result<Guest> {
             };
             flat::load(image, mode, args.memory)?
         }
-        (None, None) => bail!("name a guest: --firmware ROM or --flat FILE"),
+        (None, None, None) => bail!("name a guest: --firmware ROM, --kernel IMAGE or --flat FILE"),
     })
 }
 

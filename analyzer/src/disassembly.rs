@@ -14,6 +14,9 @@ pub(crate) struct Disassembly {
     pub(crate) text: Option<String>,
 }
 
+/// SDM vol. 2, RDTSC.
+const RDTSC: [u8; 2] = [0x0f, 0x31];
+
 /// No x86 instruction is longer (SDM vol. 2, 2.3.11). What a trace holds beyond it is not looked at.
 const LONGEST: usize = 15;
 
@@ -49,7 +52,9 @@ impl<'a> Disassembler<'a> {
             return None;
         }
         let offset = site.instruction.address.0 & 0xfff;
-        (1..=bytes.len()).rev().find_map(|n| self.rewrites.get(&(offset, &bytes[..n])).copied())
+        let told = (1..=bytes.len()).rev().find_map(|n| self.rewrites.get(&(offset, &bytes[..n])).copied());
+        // Code that was rewritten may have been copied since: what is read at a clock read is the clock.
+        Some(told.unwrap_or(&RDTSC))
     }
 }
 

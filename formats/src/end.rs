@@ -1,6 +1,7 @@
 //! How a recording ended.
 
 use crate::address::Space;
+use crate::header::Rewrite;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -80,6 +81,15 @@ pub struct Unclosed {
     pub evidence: String,
 }
 
+/// A rewrite that was made while the guest ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateRewrite {
+    /// The exit after which it was made.
+    pub exit: u64,
+    /// What was rewritten.
+    pub rewrite: Rewrite,
+}
+
 /// The end block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
@@ -91,4 +101,6 @@ pub struct End {
     pub unclaimed: Vec<Unclaimed>,
     /// Unclosed sources that executed.
     pub unclosed: Vec<Unclosed>,
+    /// Instructions that were rewritten after the start.
+    pub rewrites: Vec<LateRewrite>,
 }

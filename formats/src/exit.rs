@@ -190,4 +190,18 @@ pub enum Event {
         /// The new CR8, 0 to 15.
         cr8: u8,
     },
+    /// Guest memory was written by the host: the low `size` bytes of `value`, little-endian, at `gpa`.
+    MemoryWrite {
+        /// Guest-physical address.
+        gpa: u64,
+        /// Bytes, 1 to 8.
+        size: u8,
+        /// What was written.
+        value: u64,
+    },
+    /// The host made the guest go on at this instruction.
+    Jump {
+        /// The new RIP.
+        rip: u64,
+    },
 }

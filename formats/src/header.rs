@@ -123,7 +123,9 @@ pub struct Header {
     pub tick_hz: u64,
     /// The clock of the timing stream: "tsc", "CLOCK_MONOTONIC_RAW".
     pub tick_source: String,
-    /// Rewritten instructions.
+    /// The port that stands for a rewritten clock read: `OUT imm8, AL` to it.
+    pub clock_port: Option<u8>,
+    /// Instructions rewritten before the start.
     pub rewrites: Vec<Rewrite>,
     /// Bytes that look like an unclosed source, not proved to be one.
     pub suspects: Vec<Suspect>,

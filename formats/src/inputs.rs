@@ -165,6 +165,15 @@ impl InputEncoder {
             Event::WindowCancelled => self.bytes.push(3),
             Event::Checkpoint => self.bytes.push(4),
             Event::TaskPriority { cr8 } => self.bytes.extend_from_slice(&[5, cr8]),
+            Event::MemoryWrite { gpa, size, value } => {
+                self.bytes.extend_from_slice(&[6, size]);
+                put(&mut self.bytes, gpa);
+                put(&mut self.bytes, value);
+            }
+            Event::Jump { rip } => {
+                self.bytes.push(7);
+                put(&mut self.bytes, rip);
+            }
         }
     }
 
@@ -317,6 +326,11 @@ fn decode_event(cursor: &mut Cursor<'_>) -> Result<Event, Malformed> {
             cr8 @ 0..=15 => Event::TaskPriority { cr8 },
             _ => return Err(Malformed("a task priority is none: CR8 has four bits")),
         },
+        6 => match cursor.byte()? {
+            size @ 1..=8 => Event::MemoryWrite { size, gpa: cursor.varint()?, value: cursor.varint()? },
+            _ => return Err(Malformed("a write into guest memory has an impossible size")),
+        },
+        7 => Event::Jump { rip: cursor.varint()? },
         _ => return Err(Malformed("an event is of a kind that this version does not know")),
     })
 }

@@ -42,7 +42,7 @@ pub use address::{ExitIndex, Gpa, Gva, NamedRange, Space};
 pub use batch::{Batch, RawExit};
 pub use console::{ConsoleEncoder, ConsoleText, printable};
 pub use disassembly::disassemble;
-pub use end::{End, EndReason, Unclaimed, Unclosed};
+pub use end::{End, EndReason, LateRewrite, Unclaimed, Unclosed};
 pub use error::{Malformed, TraceError};
 pub use exit::{CpuMode, Event, Exit, ExitKind, Instruction, Site};
 pub use header::{ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, Suspect};

@@ -1,5 +1,7 @@
 //! One virtual machine: a vCPU, its memory, and the run loop that recording and replaying share.
 
+mod window;
+
 use crate::code::CodeSegment;
 use crate::convention::Convention;
 use crate::error::{GaveUp, MachineError, refused};
@@ -223,6 +225,11 @@ impl Machine {
         } else {
             ioctl::run(&mut self.vcpu)
         };
+        self.entered(result, exit)
+    }
+
+    #[inline]
+    fn entered(&mut self, result: Result<(), Errno>, exit: &mut Exit) -> Result<bool, MachineError> {
         match result {
             Ok(()) => self.take_exit(exit),
             // A signal, or `immediate_exit`.
@@ -236,9 +243,7 @@ impl Machine {
     #[inline]
     fn take_exit(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         self.run.get_mut().kvm_dirty_regs = 0;
-        if !self.sync_registers {
-            self.run.sync_regs_mut().regs = self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?;
-        }
+        self.fetch_registers()?;
         match self.run.get().exit_reason {
             KVM_EXIT_IO => {
                 let (port, size, is_write, data) = self.run.io();
@@ -266,9 +271,9 @@ impl Machine {
             }
             KVM_EXIT_HLT => exit.set(ExitKind::Halt, 0, 0, &[]),
             KVM_EXIT_IRQ_WINDOW_OPEN => {
-                // The request is fulfilled; KVM would report the open window again and again.
-                self.run.get_mut().request_interrupt_window = 0;
-                exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
+                if !self.window_opened(exit)? {
+                    return Ok(false);
+                }
             }
             KVM_EXIT_SET_TPR => {
                 let cr8 = self.run.get().cr8 as u8;
@@ -321,6 +326,14 @@ impl Machine {
         Ok(!led_on)
     }
 
+    #[inline]
+    fn fetch_registers(&mut self) -> Result<(), MachineError> {
+        if !self.sync_registers {
+            self.run.sync_regs_mut().regs = self.vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?;
+        }
+        Ok(())
+    }
+
     /// The general registers at the last exit.
     #[inline]
     pub fn registers(&self) -> &Registers {
@@ -336,6 +349,13 @@ impl Machine {
             return Ok(());
         }
         self.vcpu.set_regs(&raw).map_err(refused("KVM_SET_REGS"))
+    }
+
+    /// Makes the guest go on at this RIP. Valid once settled.
+    pub fn jump(&mut self, rip: u64) -> Result<(), MachineError> {
+        let mut registers = *self.registers();
+        registers.rip = rip;
+        self.set_registers(&registers)
     }
 
     /// The number of the code segment at the exit with this RIP: equal numbers, equal segments. Reading it costs a system

@@ -4,9 +4,9 @@ use crate::platform::Time;
 use trapline_formats::ClockMode;
 use trapline_machine::ticks;
 
-/// What an exit advances virtual time by, in ns: about what an exit costs on a fast host, so that timeouts which a guest
+/// What an exit advances virtual time by, in ns: between what an exit costs on a fast host and on a slow one, so that timeouts which a guest
 /// counts in exits and those which it counts in time stay in proportion.
-const STEP_NS: u64 = 1000;
+const STEP_NS: u64 = 10_000;
 
 /// Device time.
 #[derive(Debug)]

@@ -34,6 +34,9 @@ pub enum RecorderError {
         /// Why not, and what to try.
         reason: String,
     },
+    /// The kernel's command line cannot be passed on.
+    #[error("--cmdline: {0}")]
+    CommandLine(String),
     /// The guest's memory has an impossible size.
     #[error("--memory {bytes} bytes: {reason}")]
     MemorySize {

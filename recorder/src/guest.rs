@@ -1,9 +1,14 @@
 //! A guest, loaded: memory, its contents, and the state the vCPU starts in.
 
+pub mod acpi;
+pub mod entry;
 pub mod firmware;
 pub mod flat;
+pub mod kernel;
 
 use crate::error::RecorderError;
+use crate::hand_off::HandOff;
+use entry::EntryState;
 use std::path::Path;
 use trapline_formats::{CpuState, Gpa, GuestFile, MemoryRegion, Rewrite, Suspect};
 use trapline_machine::available_memory;
@@ -32,25 +37,27 @@ pub struct Guest {
     pub suspects: Vec<Suspect>,
     /// The port that stands for a rewritten clock read.
     pub clock_port: Option<u8>,
+    /// Where code that unpacked itself is entered, and its clock reads are rewritten.
+    pub hand_off: Option<HandOff>,
     /// The vCPU's start.
     pub start: Start,
 }
 
 /// How the vCPU starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// As after a reset: real mode at F000:FFF0 (SDM vol. 3, 10.1).
     Reset,
-    /// At the flat image, see [`flat`].
-    Flat(flat::Mode),
+    /// At an image, in a state made for it.
+    Entered(EntryState),
 }
 
 impl Start {
     /// The start state, from the vCPU's reset state.
-    pub fn apply(self, reset: CpuState) -> CpuState {
+    pub fn apply(&self, reset: CpuState) -> CpuState {
         match self {
             Self::Reset => reset,
-            Self::Flat(mode) => flat::start_state(mode, reset),
+            Self::Entered(state) => state.apply(reset),
         }
     }
 }

@@ -3,16 +3,18 @@
 use crate::clock::Clock;
 use crate::console::ConsoleWatch;
 use crate::error::RecorderError;
+use crate::hand_off::{HandOff, JMP_RAX};
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
 use crate::log::Log;
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
+use crate::rewrite::Port;
 use crate::timer::StopHandle;
 use crate::unclaimed::UnclaimedCounts;
 use std::time::Duration;
 use trapline_formats::digests::Checkpoint;
-use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Space};
+use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Registers, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// A checkpoint of the complete CPU state follows about every so many exits.
@@ -42,6 +44,10 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     apic: Option<ApicState>,
     /// The instruction of the last exit is to be completed: the guest halts, ends, or is compared there.
     must_settle: bool,
+    hand_off: Option<HandOff>,
+    /// The jump of the unpacking code that exited: where it is.
+    jump: Option<Gva>,
+    late_rewrites: Vec<LateRewrite>,
     window_requested: bool,
     window_is_prompt: bool,
     end: Option<EndReason>,
@@ -63,6 +69,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         platform: &'a mut P,
         clock: Clock,
         options: RecordOptions,
+        hand_off: Option<HandOff>,
         stop: StopHandle,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
@@ -80,6 +87,9 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             halted: false,
             apic: None,
             must_settle: false,
+            hand_off,
+            jump: None,
+            late_rewrites: Vec::new(),
             window_requested: false,
             window_is_prompt: options.window_is_prompt,
             end: None,
@@ -261,6 +271,50 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         self.event(if wanted { Event::WindowRequested } else { Event::WindowCancelled });
     }
 
+    /// Remembers an exit that stands for a jump of the unpacking code. True: it is one.
+    #[cold]
+    fn note_jump_exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<bool, MachineError> {
+        let Some(hand_off) = self.hand_off.as_ref().filter(|h| u64::from(h.port) == exit.address) else {
+            return Ok(false);
+        };
+        let instruction = Port(hand_off.port).instruction();
+        let site = self.sites.number(machine, exit)? as usize;
+        let found = &self.sites.sites()[site].instruction;
+        self.jump = (found.bytes == instruction).then_some(found.address);
+        Ok(self.jump.is_some())
+    }
+
+    /// At a jump of the unpacking code: rewrites the kernel if it is what the jump leads to, then puts the jump back.
+    #[cold]
+    fn hand_off(&mut self, machine: &mut Machine, jump: Gva) -> Result<(), MachineError> {
+        let Some(hand_off) = &self.hand_off else { return Ok(()) };
+        let target = machine.registers().general[Registers::RAX];
+        let rewrites = hand_off.rewrites_at(machine.memory(), target);
+        if !rewrites.is_empty() {
+            self.hand_off = None;
+        }
+        let exit = self.exits.saturating_sub(1);
+        for rewrite in rewrites {
+            self.write(machine, Gpa(rewrite.gpa), &rewrite.replacement)?;
+            self.late_rewrites.push(LateRewrite { exit, rewrite });
+        }
+        // The unpacking code is identity-mapped.
+        self.write(machine, Gpa(jump.0), &JMP_RAX)?;
+        machine.jump(jump.0)?;
+        self.event(Event::Jump { rip: jump.0 });
+        Ok(())
+    }
+
+    /// Writes guest memory (at most 8 bytes), as an event.
+    fn write(&mut self, machine: &Machine, gpa: Gpa, bytes: &[u8]) -> Result<(), MachineError> {
+        machine.memory().write(gpa, bytes)?;
+        let mut value = [0; 8];
+        value[..bytes.len()].copy_from_slice(bytes);
+        let value = u64::from_le_bytes(value);
+        self.event(Event::MemoryWrite { gpa: gpa.0, size: bytes.len() as u8, value });
+        Ok(())
+    }
+
     /// Gives the guest the interrupt that waits, if it can take one here. An NMI goes first (SDM vol. 3, 6.9); what waits beside
     /// it has its turn at a later exit.
     fn interrupt(&mut self, machine: &mut Machine) -> Result<bool, MachineError> {
@@ -374,6 +428,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             exits: self.exits,
             unclaimed: self.unclaimed.into_list(),
             unclosed: self.leaks.map(LeakWatch::into_found).unwrap_or_default(),
+            rewrites: self.late_rewrites,
         };
         let Some(mut log) = self.log else { return Ok((end, 0)) };
         log.finish(self.sites.sites(), &end)?;
@@ -400,7 +455,14 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             self.sites.number(machine, exit)?;
         }
         self.look_at_apic(machine);
-        self.answer(exit);
+        let is_jump = self.hand_off.is_some()
+            && exit.kind() == ExitKind::PortWrite
+            && self.note_jump_exit(machine, exit)?;
+        if is_jump {
+            self.must_settle = true;
+        } else {
+            self.answer(exit);
+        }
         if let Some(log) = &mut self.log {
             let spent = machine.take_timing();
             log.exit(site, exit, machine.registers(), spent);
@@ -431,6 +493,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
     fn settled(&mut self, machine: &mut Machine) -> Result<Control, RecorderError> {
         self.at_position = true;
         self.must_settle = false;
+        if let Some(jump) = self.jump.take() {
+            self.hand_off(machine, jump)?;
+        }
         let halted = std::mem::take(&mut self.halted);
         self.look_for_end();
         if self.end.is_none() && halted {

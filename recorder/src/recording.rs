@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::error::RecorderError;
 use crate::guest::Guest;
+use crate::hand_off::HandOff;
 use crate::handler::RecordHandler;
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
@@ -58,6 +59,7 @@ pub struct Recorder<'p, P: Platform + ?Sized> {
     options: RecordOptions,
     header: Header,
     start: CpuState,
+    hand_off: Option<HandOff>,
     stop: StopHandle,
 }
 
@@ -110,12 +112,21 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             msrs_allowed: config.msrs_allowed,
             tick_hz,
             tick_source: "tsc".into(),
+            clock_port: guest.clock_port,
             rewrites: guest.rewrites.clone(),
             suspects: guest.suspects.clone(),
             console_channels: platform.console_channels(),
             names: platform.names(),
         };
-        Ok(Self { machine, platform, options, header, start, stop: StopHandle::for_this_thread() })
+        Ok(Self {
+            machine,
+            platform,
+            options,
+            header,
+            start,
+            hand_off: guest.hand_off.clone(),
+            stop: StopHandle::for_this_thread(),
+        })
     }
 
     /// A handle that ends the recording from another thread (Ctrl-C).
@@ -141,7 +152,8 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         }
         let timer = HostTimer::start(&self.stop, self.options.timeout);
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
-        let mut handler = RecordHandler::new(self.platform, clock, self.options, self.stop, progress);
+        let mut handler =
+            RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, progress);
         handler.observe(log, leaks);
         let result = self.machine.run(&mut handler);
         drop(timer);

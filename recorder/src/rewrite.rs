@@ -2,6 +2,7 @@
 
 use crate::disassembly::{self, Entry, View};
 use iced_x86::Mnemonic;
+use std::collections::BTreeSet;
 use trapline_formats::{Rewrite, Suspect};
 
 /// RDTSC (SDM vol. 2).
@@ -11,6 +12,33 @@ const OUT_IMM8_AL: u8 = 0xe6;
 /// Ports that may stand for the clock: nothing on a PC listens there. The first that the image itself does not name is
 /// taken.
 const PORTS: [u8; 6] = [0x9e, 0x9f, 0x9d, 0x9c, 0xbe, 0xbf];
+
+/// A port that stands for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port(pub u8);
+
+impl Port {
+    /// The `n`-th port that code does not use. The error is a reason in words.
+    pub fn free(used: &BTreeSet<u8>, n: usize) -> Result<Self, String> {
+        let free = PORTS.iter().filter(|port| !used.contains(port)).nth(n);
+        free.copied().map(Self).ok_or_else(|| format!("its code uses all of the ports {PORTS:x?}"))
+    }
+
+    /// `OUT imm8, AL` to it.
+    pub fn instruction(self) -> [u8; 2] {
+        [OUT_IMM8_AL, self.0]
+    }
+}
+
+/// An RDTSC, rewritten.
+pub fn clock_read(gpa: u64, port: Port, found_by: &str) -> Rewrite {
+    Rewrite {
+        gpa,
+        original: RDTSC.to_vec(),
+        replacement: port.instruction().to_vec(),
+        found_by: found_by.into(),
+    }
+}
 
 /// An image with its clock reads rewritten.
 #[derive(Debug)]
@@ -49,14 +77,9 @@ pub fn clock_reads(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely
     let mut rewrites = Vec::new();
     if let Some(port) = port {
         for &offset in &found {
-            let replacement = [OUT_IMM8_AL, port];
-            image[offset as usize..offset as usize + 2].copy_from_slice(&replacement);
-            rewrites.push(Rewrite {
-                gpa: gpa(offset),
-                original: RDTSC.to_vec(),
-                replacement: replacement.to_vec(),
-                found_by: "disassembly from entry points".into(),
-            });
+            let rewrite = clock_read(gpa(offset), Port(port), "disassembly from entry points");
+            image[offset as usize..offset as usize + 2].copy_from_slice(&rewrite.replacement);
+            rewrites.push(rewrite);
         }
     }
     Rewritten { image, rewrites, suspects, clock_port: port }

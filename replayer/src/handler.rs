@@ -6,7 +6,7 @@ use crate::replay::Progress;
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
-use trapline_formats::{ConsoleText, Difference, Event, Site, TraceError};
+use trapline_formats::{ConsoleText, Difference, Event, Gpa, Site, TraceError};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Exits kept for a divergence's history.
@@ -180,6 +180,10 @@ impl<'a> ReplayHandler<'a> {
             Event::WindowRequested => machine.request_interrupt_window(true),
             Event::WindowCancelled => machine.request_interrupt_window(false),
             Event::Checkpoint => self.check(machine)?,
+            Event::MemoryWrite { gpa, size, value } => {
+                machine.memory().write(Gpa(gpa), &value.to_le_bytes()[..usize::from(size)])?;
+            }
+            Event::Jump { rip } => machine.jump(rip)?,
         }
         Ok(())
     }

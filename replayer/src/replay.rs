@@ -144,7 +144,7 @@ fn machine_at_start(kvm: &Kvm, convention: Convention, trace: &Trace) -> Result<
         memory: header.memory.clone(),
         cpuid: header.cpuid.clone(),
         msrs_allowed: header.msrs_allowed.clone(),
-        clock_port: header.rewrites.first().and_then(|r| r.replacement.get(1).copied()),
+        clock_port: header.clock_port,
     };
     let mut machine = Machine::new(kvm, &config)?;
     machine.set_convention(convention);

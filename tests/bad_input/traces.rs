@@ -78,7 +78,9 @@ fn a_trace_cut_at_any_block_says_where_and_its_readable_part_replays() {
         return;
     }
     let folder = Folder::new();
-    folder.record("timer_exits_64", &["--clock", "virtual"]).says(0, &[]);
+    folder.file("ticks.bin", crate::guests::IDLE_TICKS);
+    let record = ["record", "--flat", "ticks.bin", "--mode", "16", "--memory", "1M", "--clock", "virtual"];
+    folder.run(&[record.as_slice(), &["--max-exits", "12000"]].concat()).says(0, &[]);
     let whole = std::fs::read(folder.path("run.trap")).unwrap();
     let path = folder.path("cut.trap");
     let starts: Vec<_> = block_headers(&whole).map(|header| header.start).collect();

@@ -104,7 +104,9 @@ impl Rows {
             Event::WindowRequested
             | Event::WindowCancelled
             | Event::Checkpoint
-            | Event::TaskPriority { .. } => {}
+            | Event::TaskPriority { .. }
+            | Event::MemoryWrite { .. }
+            | Event::Jump { .. } => {}
         }
     }
 

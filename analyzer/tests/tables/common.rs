@@ -125,7 +125,13 @@ impl SyntheticTrace {
 
 /// The end of a guest that halted.
 pub fn halted() -> End {
-    End { reason: EndReason::Halted, exits: 0, unclaimed: Vec::new(), unclosed: Vec::new() }
+    End {
+        reason: EndReason::Halted,
+        exits: 0,
+        unclaimed: Vec::new(),
+        unclosed: Vec::new(),
+        rewrites: Vec::new(),
+    }
 }
 
 /// A header with a clock of 2.5 GHz.

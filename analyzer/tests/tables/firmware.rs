@@ -57,6 +57,7 @@ pub fn trace(path: &Path, header: &Header) -> SyntheticTrace {
 pub fn end() -> End {
     let unclaimed = |space, address, reads, writes| Unclaimed { space, address, reads, writes };
     End {
+        rewrites: Vec::new(),
         unclaimed: vec![
             unclaimed(Space::Port, 0x4321, 0, 1),
             unclaimed(Space::Port, 0x1f0, RARE, 0),

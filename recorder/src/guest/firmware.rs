@@ -55,6 +55,7 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
         rewrites: rewritten.rewrites,
         suspects: rewritten.suspects,
         clock_port: rewritten.clock_port,
+        hand_off: None,
         start: Start::Reset,
     })
 }

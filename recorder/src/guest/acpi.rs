@@ -1,0 +1,107 @@
+//! ACPI tables for guests that are entered without firmware (ACPI Specification 6.5, chapter 5): what an operating system
+//! needs to find the timer and the way to switch off. Fixed hardware is that of [`crate::devices::pm_timer`].
+
+use crate::devices::pm_timer::{BASE, SLP_TYP_S5};
+use acpi_tables::fadt::{FADTBuilder, Flags, PmProfile};
+use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
+use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
+use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, aml};
+use trapline_formats::Gpa;
+
+/// Where the RSDP is: in the area that operating systems search for it (ACPI 6.5, 5.2.5.1).
+pub const RSDP: u64 = 0xe_0000;
+/// The other tables follow.
+const TABLES: u64 = RSDP + 0x40;
+/// What the tables may fill.
+pub const END: u64 = 0x10_0000;
+
+const OEM: [u8; 6] = *b"TRAPLN";
+const TABLE: [u8; 8] = *b"TRAPLINE";
+/// The system control interrupt, where every PC has it.
+const SCI: u16 = 9;
+
+/// All tables, to be put at [`RSDP`].
+pub fn tables() -> (Gpa, Vec<u8>) {
+    let mut area = Area::default();
+    let facs = area.put(&acpi_tables::facs::FACS::new(), 64);
+    let dsdt = area.put(&dsdt(), 16);
+    let fadt = area.put(&fadt(facs, dsdt), 16);
+    let madt = area.put(&madt(), 16);
+    let mut xsdt = XSDT::new(OEM, TABLE, 1);
+    xsdt.add_entry(fadt);
+    xsdt.add_entry(madt);
+    let xsdt = area.put(&xsdt, 16);
+    let mut bytes = Vec::new();
+    Rsdp::new(OEM, xsdt).to_aml_bytes(&mut bytes);
+    bytes.resize((TABLES - RSDP) as usize, 0);
+    bytes.extend(area.bytes);
+    (Gpa(RSDP), bytes)
+}
+
+/// Tables one after the other.
+#[derive(Default)]
+struct Area {
+    bytes: Vec<u8>,
+}
+
+impl Area {
+    /// Appends a table; returns its address.
+    fn put(&mut self, table: &dyn Aml, alignment: u64) -> u64 {
+        let at = (TABLES + self.bytes.len() as u64).next_multiple_of(alignment);
+        self.bytes.resize((at - TABLES) as usize, 0);
+        table.to_aml_bytes(&mut self.bytes);
+        at
+    }
+}
+
+/// The AML: `\_S5`, which says what to write into PM1a control to switch off.
+fn dsdt() -> Sdt {
+    let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, TABLE, 1);
+    let mut code = Vec::new();
+    let zero = aml::ZERO;
+    aml::Name::new("_S5_".into(), &aml::Package::new(vec![&SLP_TYP_S5, &SLP_TYP_S5, &zero, &zero]))
+        .to_aml_bytes(&mut code);
+    dsdt.append_slice(&code);
+    dsdt.update_checksum();
+    dsdt
+}
+
+fn fadt(facs: u64, dsdt: u64) -> acpi_tables::fadt::FADT {
+    let mut fadt = FADTBuilder::new(OEM, TABLE, 1)
+        .firmware_ctrl_32(facs as u32)
+        .dsdt_32(dsdt as u32)
+        .dsdt_64(dsdt)
+        .preferred_pm_profile(PmProfile::Desktop)
+        .flag(Flags::Wbinvd)
+        .flag(Flags::ProcC1)
+        .flag(Flags::PwrButton)
+        .flag(Flags::SlpButton)
+        .flag(Flags::ResetRegSup);
+    let port = u32::from(BASE);
+    fadt.sci_int = SCI.into();
+    fadt.pm1a_evt_blk = port.into();
+    fadt.pm1a_cnt_blk = (port + 4).into();
+    fadt.pm_tmr_blk = (port + 8).into();
+    fadt.pm1_evt_len = 4;
+    fadt.pm1_cnt_len = 2;
+    fadt.pm_tmr_len = 4;
+    // Latencies above these say that there are no C2 and C3 (ACPI 6.5, 5.2.9).
+    fadt.p_lvl2_lat = 101.into();
+    fadt.p_lvl3_lat = 1001.into();
+    // ISA devices and an i8042 are there (IAPC_BOOT_ARCH, 5.2.9.3).
+    fadt.iapc_boot_arch = 3.into();
+    fadt.reset_reg = GAS::new(AddressSpace::SystemIo, 8, 0, AccessSize::ByteAccess, 0xcf9);
+    fadt.reset_value = 6;
+    fadt.finalize()
+}
+
+/// One processor, one I/O APIC, the timer on its pin 2.
+fn madt() -> MADT {
+    let mut madt = MADT::new(OEM, TABLE, 1, LocalInterruptController::Address(0xfee0_0000));
+    madt.add_structure(ProcessorLocalApic::new(0, 0, EnabledStatus::Enabled));
+    madt.add_structure(IoApic::new(1, 0xfec0_0000, 0));
+    madt
+}

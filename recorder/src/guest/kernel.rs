@@ -1,0 +1,188 @@
+//! Operating system kernels entered without firmware, by the boot protocol that the image asks for.
+//!
+//! | image | protocol | entered in |
+//! |---|---|---|
+//! | bzImage (Linux, Documentation/arch/x86/boot.rst) | 64-bit where the image has that entry, else 32-bit | RSI: zero page |
+//! | ELF vmlinux with a PVH note (Xen, docs/misc/pvh.pandoc) | PVH | 32-bit, EBX: start info |
+//! | ELF vmlinux without one | 64-bit Linux | RSI: zero page |
+//!
+//! Low memory: GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below 0x9000, command line at
+//! 0x20000, ACPI tables at 0xE0000; the first 4 GiB are identity-mapped. The initial RAM disk lies at the end of low RAM.
+
+mod bzimage;
+mod map;
+mod payload;
+mod pvh;
+mod text;
+mod vmlinux;
+mod zero_page;
+
+use super::entry::{EntryState, Mode};
+use super::{Guest, Start, acpi, file, ram_regions, read_image};
+use crate::error::RecorderError;
+use crate::hand_off::HandOff;
+use std::path::Path;
+use trapline_formats::{Gpa, GuestFile, MemoryRegion, Rewrite, Suspect};
+
+/// Zero page or start info.
+const BOOT_INFO: u64 = 0x7000;
+const STACK: u64 = 0x9000;
+const CMDLINE: u64 = 0x2_0000;
+/// What fits before the EBDA.
+const CMDLINE_ROOM: usize = 0x1_0000;
+const PAGE: u64 = 4096;
+/// Selectors that Linux asks for: `__BOOT_CS` and `__BOOT_DS`.
+const SELECTORS: (u16, u16) = (0x10, 0x18);
+
+/// Which boot protocol to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// The one that the image asks for.
+    #[default]
+    Auto,
+    /// PVH.
+    Pvh,
+    /// Linux's, at the 64-bit entry.
+    Linux64,
+    /// Linux's, at the 32-bit entry of a bzImage.
+    Linux32,
+}
+
+/// A kernel and what it is booted with.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel<'a> {
+    /// The image: bzImage or ELF.
+    pub image: &'a Path,
+    /// The initial RAM disk.
+    pub initrd: Option<&'a Path>,
+    /// The command line.
+    pub cmdline: &'a str,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// A kernel image in memory, and how it is entered.
+struct Loaded {
+    entry: &'static str,
+    mode: Mode,
+    ip: u64,
+    /// Linux's setup header, where the image has one.
+    header: Option<linux_loader::loader::bootparam::setup_header>,
+    is_pvh: bool,
+    contents: Vec<(Gpa, Vec<u8>)>,
+    /// First address after everything that the image will use for itself.
+    end: u64,
+    rewrites: Vec<Rewrite>,
+    suspects: Vec<Suspect>,
+    clock_port: Option<u8>,
+    hand_off: Option<HandOff>,
+}
+
+/// Where the initial RAM disk is: (address, bytes).
+type Initrd = Option<(u64, u64)>;
+
+/// Loads a kernel.
+pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> {
+    let memory = ram_regions(ram_bytes)?;
+    let low = memory[0].bytes;
+    let image = read_image("kernel", kernel.image, low)?;
+    let unusable =
+        |reason: String| RecorderError::Unusable { role: "kernel", path: kernel.image.to_owned(), reason };
+    let mut files = vec![file("kernel", kernel.image, &image)];
+    let loaded = if bzimage::is_one(&image) {
+        bzimage::load(&image, kernel.protocol, low)
+    } else if vmlinux::is_one(&image) {
+        vmlinux::load(&image, kernel.protocol, low)
+    } else {
+        Err("it is neither a bzImage nor an ELF file for x86-64".to_owned())
+    }
+    .map_err(unusable)?;
+    let mut contents = loaded.contents.clone();
+    let initrd = load_initrd(&kernel, &loaded, low, &mut contents, &mut files)?;
+    contents.push((Gpa(CMDLINE), cmdline(kernel.cmdline, &loaded)?));
+    contents.push(acpi::tables());
+    contents.extend(boot_info(&loaded, kernel.cmdline.len() as u64, initrd, &memory));
+    let register = if loaded.is_pvh { RBX } else { RSI };
+    let start = EntryState {
+        mode: loaded.mode,
+        ip: loaded.ip,
+        stack: STACK,
+        selectors: SELECTORS,
+        mapped_gib: 4,
+        registers: vec![(register, BOOT_INFO)],
+    };
+    contents.extend(start.tables());
+    Ok(Guest {
+        entry: loaded.entry.to_owned(),
+        memory,
+        ram_bytes,
+        contents,
+        files,
+        rewrites: loaded.rewrites,
+        suspects: loaded.suspects,
+        clock_port: loaded.clock_port,
+        hand_off: loaded.hand_off,
+        start: Start::Entered(start),
+    })
+}
+
+/// Indices in [`trapline_formats::Registers::general`].
+const RBX: usize = 1;
+const RSI: usize = 4;
+
+fn load_initrd(
+    kernel: &Kernel<'_>,
+    loaded: &Loaded,
+    low: u64,
+    contents: &mut Vec<(Gpa, Vec<u8>)>,
+    files: &mut Vec<GuestFile>,
+) -> Result<Initrd, RecorderError> {
+    let Some(path) = kernel.initrd else { return Ok(None) };
+    let bytes = read_image("initrd", path, low)?;
+    let highest = loaded.header.map_or(u64::from(u32::MAX), |h| u64::from(h.initrd_addr_max) + 1);
+    let at = low.min(highest).saturating_sub(bytes.len() as u64) & !(PAGE - 1);
+    if at < loaded.end {
+        let reason = format!(
+            "it has {} bytes, and the kernel leaves {} of {} MiB: give the guest more --memory",
+            bytes.len(),
+            low.saturating_sub(loaded.end),
+            low >> 20
+        );
+        return Err(RecorderError::Unusable { role: "initrd", path: path.to_owned(), reason });
+    }
+    files.push(file("initrd", path, &bytes));
+    let length = bytes.len() as u64;
+    contents.push((Gpa(at), bytes));
+    Ok(Some((at, length)))
+}
+
+fn cmdline(text: &str, loaded: &Loaded) -> Result<Vec<u8>, RecorderError> {
+    let longest = loaded.header.map_or(CMDLINE_ROOM - 1, |h| (h.cmdline_size as usize).min(CMDLINE_ROOM - 1));
+    if text.len() > longest {
+        return Err(RecorderError::CommandLine(format!(
+            "it has {} bytes, and this kernel takes {longest}",
+            text.len()
+        )));
+    }
+    if text.contains('\0') {
+        return Err(RecorderError::CommandLine("it holds a zero byte".into()));
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.push(0);
+    Ok(bytes)
+}
+
+fn boot_info(
+    loaded: &Loaded,
+    cmdline_bytes: u64,
+    initrd: Initrd,
+    memory: &[MemoryRegion],
+) -> Vec<(Gpa, Vec<u8>)> {
+    let map = map::of(memory);
+    if loaded.is_pvh {
+        pvh::start_info(BOOT_INFO, CMDLINE, initrd, &map)
+    } else {
+        let header = loaded.header.unwrap_or_default();
+        vec![(Gpa(BOOT_INFO), zero_page::build(header, CMDLINE, cmdline_bytes, initrd, &map))]
+    }
+}

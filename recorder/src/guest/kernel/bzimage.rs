@@ -1,0 +1,140 @@
+//! Compressed kernels: Linux's bzImage, and what else is packed as one.
+
+use super::payload;
+use super::text::Text;
+use super::{Loaded, Protocol};
+use crate::disassembly::{Entry, View};
+use crate::guest::entry::Mode;
+use crate::hand_off::{HandOff, JMP_RAX};
+use crate::rewrite::{self, Port};
+use crate::sweep::Sweep;
+use linux_loader::loader::KernelLoader;
+use linux_loader::loader::bootparam::setup_header;
+use linux_loader::loader::bzimage::BzImage;
+use std::io::Cursor;
+use trapline_formats::{CpuMode, Gpa, Suspect};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+/// "HdrS" in the setup header.
+const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
+/// `xloadflags`: the image has the 64-bit entry point, 0x200 behind the 32-bit one.
+const XLF_KERNEL_64: u16 = 1;
+const ENTRY_64: u64 = 0x200;
+
+pub(super) fn is_one(image: &[u8]) -> bool {
+    image.get(MAGIC.0..MAGIC.0 + MAGIC.1.len()) == Some(MAGIC.1)
+}
+
+/// Loads it at its preferred place below the kernel that it unpacks.
+pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded, String> {
+    let (header, at, bytes) = place(image, low)?;
+    let has_64 = header.xloadflags & XLF_KERNEL_64 != 0;
+    let is_64 = match protocol {
+        Protocol::Auto => has_64,
+        Protocol::Linux64 if has_64 => true,
+        Protocol::Linux64 => return Err("it has no 64-bit entry point".into()),
+        Protocol::Linux32 => false,
+        Protocol::Pvh => return Err("a bzImage has no PVH entry: give the ELF file vmlinux".into()),
+    };
+    let end = (at + bytes.len() as u64).max(header.pref_address + u64::from(header.init_size));
+    if end > low {
+        return Err(format!("it needs memory up to {end:#x} to unpack itself, and the guest has {low:#x}"));
+    }
+    let (mode, ip) = if is_64 { (Mode::Bits64, at + ENTRY_64) } else { (Mode::Bits32, at) };
+    let loaded = Loaded {
+        entry: if is_64 { "bzImage, 64-bit" } else { "bzImage, 32-bit" },
+        mode,
+        ip,
+        header: Some(header),
+        is_pvh: false,
+        contents: Vec::new(),
+        end,
+        rewrites: Vec::new(),
+        suspects: Vec::new(),
+        clock_port: None,
+        hand_off: None,
+    };
+    if header.payload_length == 0 || !has_64 {
+        Ok(plain(loaded, at, bytes))
+    } else {
+        packed(loaded, at, bytes)
+    }
+}
+
+/// The setup header, the load address and the protected-mode part.
+fn place(image: &[u8], low: u64) -> Result<(setup_header, u64, Vec<u8>), String> {
+    let scratch: GuestMemoryMmap = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), low as usize)])
+        .map_err(|e| format!("no memory to load it into: {e}"))?;
+    let result = BzImage::load(&scratch, None, &mut Cursor::new(image), None).map_err(|e| e.to_string())?;
+    let header = result.setup_header.ok_or("it has no setup header")?;
+    let at = result.kernel_load.0;
+    let mut bytes = vec![0; (result.kernel_end - at) as usize];
+    // `syssize`: the protected-mode part in paragraphs of 16 bytes.
+    let whole = u64::from(header.syssize) * 16;
+    if (bytes.len() as u64) + 15 < whole {
+        return Err(format!(
+            "it is truncated: its header promises {whole} bytes of kernel, and {} are there",
+            bytes.len()
+        ));
+    }
+    scratch.read_slice(&mut bytes, GuestAddress(at)).map_err(|e| e.to_string())?;
+    Ok((header, at, bytes))
+}
+
+/// An image that runs where it is loaded (memtest86+): its code is found from its entry points.
+fn plain(mut loaded: Loaded, at: u64, bytes: Vec<u8>) -> Loaded {
+    let views = [View { linear: at, offset: 0, bytes: bytes.len() as u64 }];
+    let entry = |ip, mode| Entry { segment_base: 0, ip, mode };
+    let entries = [entry(loaded.ip, loaded.mode.cpu_mode())];
+    let likely = [entry(at, CpuMode::Protected32)];
+    let rewritten = rewrite::clock_reads(bytes, &views, &entries, &likely);
+    loaded.contents = vec![(Gpa(at), rewritten.image)];
+    loaded.rewrites = rewritten.rewrites;
+    loaded.suspects = rewritten.suspects;
+    loaded.clock_port = rewritten.clock_port;
+    loaded
+}
+
+/// An image that unpacks a kernel: the clock reads of both, and the jump from one to the other.
+fn packed(mut loaded: Loaded, at: u64, mut bytes: Vec<u8>) -> Result<Loaded, String> {
+    let header = loaded.header.unwrap_or_default();
+    let start = header.payload_offset as usize;
+    let end = start + header.payload_length as usize;
+    let payload = bytes.get(start..end).ok_or("it is truncated: its payload is not all there")?;
+    let inner = match payload::unpack(payload) {
+        Some(Ok(image)) => Some(Text::of(&image).map_err(|e| format!("the kernel inside: {e}"))?),
+        Some(Err(reason)) => return Err(format!("its payload cannot be unpacked: {reason}")),
+        None => None,
+    };
+    let mut sweep = Sweep::default();
+    sweep.over(&bytes[ENTRY_64 as usize..start], at + ENTRY_64, &[]);
+    sweep.over(&bytes[end..], at + end as u64, &[]);
+    let mut ports = sweep.ports.clone();
+    ports.extend(inner.iter().flat_map(|text| &text.sweep.ports));
+    let (clock, jump) = (Port::free(&ports, 0)?, Port::free(&ports, 1)?);
+    let mut put = |gpa: u64, code: [u8; 2]| {
+        let offset = (gpa - at) as usize;
+        bytes[offset..offset + 2].copy_from_slice(&code);
+    };
+    for &gpa in &sweep.clock_reads {
+        put(gpa, clock.instruction());
+        loaded.rewrites.push(rewrite::clock_read(gpa, clock, "decoding the unpacking code from end to end"));
+    }
+    loaded.suspects = sweep.unclosed.iter().map(|(gpa, b)| Suspect { gpa: *gpa, bytes: b.clone() }).collect();
+    if let Some(text) = inner {
+        for &gpa in &sweep.jumps_to_rax {
+            put(gpa, jump.instruction());
+            loaded.rewrites.push(trapline_formats::Rewrite {
+                gpa,
+                original: JMP_RAX.to_vec(),
+                replacement: jump.instruction().to_vec(),
+                found_by: "decoding the unpacking code from end to end".into(),
+            });
+        }
+        loaded.suspects.extend(text.suspects());
+        loaded.hand_off = Some(HandOff { port: jump.0, entry: text.entry, rewrites: text.rewrites(clock) });
+    }
+    loaded.clock_port = Some(clock.0);
+    loaded.contents = vec![(Gpa(at), bytes)];
+    Ok(loaded)
+}

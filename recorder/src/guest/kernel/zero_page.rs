@@ -1,0 +1,38 @@
+//! Linux's zero page (`struct boot_params`; Documentation/arch/x86/zero-page.rst).
+
+use super::Initrd;
+use super::map::Row;
+use crate::guest::acpi;
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
+use vm_memory::ByteValued;
+
+/// "HdrS".
+const MAGIC: u32 = 0x5372_6448;
+const BOOT_FLAG: u16 = 0xaa55;
+/// A boot loader without a number of its own.
+const OTHER_LOADER: u8 = 0xff;
+
+/// The page.
+pub(super) fn build(
+    mut header: setup_header,
+    cmdline: u64,
+    cmdline_bytes: u64,
+    initrd: Initrd,
+    map: &[Row],
+) -> Vec<u8> {
+    header.header = MAGIC;
+    header.boot_flag = BOOT_FLAG;
+    header.type_of_loader = OTHER_LOADER;
+    header.cmd_line_ptr = cmdline as u32;
+    header.cmdline_size = cmdline_bytes as u32;
+    if let Some((at, bytes)) = initrd {
+        header.ramdisk_image = at as u32;
+        header.ramdisk_size = bytes as u32;
+    }
+    let mut page = boot_params { hdr: header, acpi_rsdp_addr: acpi::RSDP, ..boot_params::default() };
+    page.e820_entries = map.len() as u8;
+    for (slot, &(addr, size, r#type)) in page.e820_table.iter_mut().zip(map) {
+        *slot = boot_e820_entry { addr, size, r#type };
+    }
+    page.as_slice().to_vec()
+}
