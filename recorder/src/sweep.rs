@@ -51,12 +51,12 @@ impl Sweep {
                 let start = (at - address) as usize;
                 self.unclosed.push((at, code[start..start + instruction.len()].to_vec()));
             }
-            Mnemonic::Jmp if instruction.code() == Code::Jmp_rm64 && instruction.len() == 2 => {
-                if instruction.op0_kind() == OpKind::Register
-                    && instruction.op0_register() == iced_x86::Register::RAX
-                {
-                    self.jumps_to_rax.insert(at);
-                }
+            Mnemonic::Jmp
+                if instruction.code() == Code::Jmp_rm64
+                    && instruction.len() == 2
+                    && instruction.op0_register() == iced_x86::Register::RAX =>
+            {
+                self.jumps_to_rax.insert(at);
             }
             Mnemonic::Out if instruction.op0_kind() == OpKind::Immediate8 => {
                 self.ports.insert(instruction.immediate8());
