@@ -37,6 +37,8 @@ pub struct Counter {
     mode: u8,
     bcd: bool,
     access: Access,
+    /// A control word was written.
+    is_programmed: bool,
     /// The count in effect: 1 to 65,536, or to 10,000 in BCD; 0 before the first.
     count: u64,
     /// The count that was written last: loaded at the next trigger.
@@ -58,6 +60,7 @@ impl Counter {
             mode: 3,
             bcd: false,
             access: Access::LowThenHigh,
+            is_programmed: false,
             count: 0,
             written: 0,
             run: Run::Idle,
@@ -82,6 +85,7 @@ impl Counter {
         // Modes 6 and 7 are 2 and 3: bit 2 is "don't care" there.
         self.mode = if word >> 1 & 7 > 5 { word >> 1 & 3 } else { word >> 1 & 7 };
         self.bcd = word & 1 != 0;
+        self.is_programmed = true;
         self.run = Run::Idle;
         self.reload = None;
         self.written = 0;
@@ -258,10 +262,11 @@ impl Counter {
         }
     }
 
-    /// "Null count": the last count written is not in the counting element yet.
+    /// "Null count": the last count written is not in the counting element yet. Before the first control word there is none
+    /// to wait for, and kernels that no firmware ran before do wait.
     fn null_count(&self, tick: u64) -> bool {
         match self.run {
-            Run::Idle => true,
+            Run::Idle => self.is_programmed,
             Run::Since(since) => tick < since || self.reload.is_some() || self.written != self.count,
             Run::Held(_) => false,
         }

@@ -201,6 +201,8 @@ fn single_byte_access_reads_and_writes_its_half() {
 #[test]
 fn the_status_tells_output_null_count_access_mode_and_bcd() {
     let mut counter = Counter::new(true);
+    counter.latch_status(0);
+    assert_eq!(counter.read(0) & 0x40, 0, "nothing was written that could wait");
     counter.control(0, 0x31);
     counter.latch_status(0);
     assert_eq!(counter.read(0), 0x71, "no count yet, output low");
