@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod checker;
+mod kernels;
 mod matrix;
 mod seabios;
 mod support;

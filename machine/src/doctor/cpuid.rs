@@ -7,6 +7,7 @@ use super::stop::Stop;
 use super::tables::Mode;
 use crate::error::MachineError;
 use kvm_bindings::CpuId;
+use kvm_ioctls::Kvm;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe("cpuid-leaf-0", "Vendor changed in CPUID leaf 0", |lab| leaf_0(lab, Mode::Long)),
@@ -20,6 +21,11 @@ pub(super) const PROBES: &[Probe] = &[
     Probe("rdpid", "RDPID, hidden", |lab| hidden(lab, &RDPID)),
     Probe("rdtsc-tsd", "RDTSC in user mode with CR4.TSD set", rdtsc_tsd),
 ];
+
+/// Whether the guest believes a CPUID table that hides features of the processor. Takes a few milliseconds.
+pub fn cpuid_can_hide(kvm: &Kvm) -> Result<bool, MachineError> {
+    Ok(leaf_1(&Lab::new(kvm)?, Mode::Long)?.is_good())
+}
 
 /// Registers by number, as CPUID fills them.
 const EBX: usize = 1;

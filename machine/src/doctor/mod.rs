@@ -39,6 +39,7 @@ mod trouble;
 mod watchdog;
 mod window;
 
+pub use cpuid::cpuid_can_hide;
 pub use msrs::x2apic_exits;
 pub use report::{
     Capability, Cost, Fate, Finding, Group, InstructionFate, ModeFate, Report, SCHEMA_VERSION, Spread,

@@ -24,7 +24,9 @@ pub(super) fn build(
     header.boot_flag = BOOT_FLAG;
     header.type_of_loader = OTHER_LOADER;
     header.cmd_line_ptr = cmdline as u32;
-    header.cmdline_size = cmdline_bytes as u32;
+    // The image's own limit, which a loader reads and leaves (Documentation/arch/x86/boot.rst); memtest86+ looks no further
+    // than this for the terminating zero, and needs to see it.
+    header.cmdline_size = header.cmdline_size.max(cmdline_bytes as u32 + 1);
     if let Some((at, bytes)) = initrd {
         header.ramdisk_image = at as u32;
         header.ramdisk_size = bytes as u32;

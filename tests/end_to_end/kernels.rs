@@ -1,0 +1,266 @@
+//! Kernels that others wrote: memtest86+, a small Linux and Debian's cloud kernel, booted without firmware.
+
+use crate::support::compare::assert_same_machine;
+use crate::support::host::{Extent, Host, host};
+use crate::support::images::image;
+use crate::support::plain::Plain;
+use crate::support::recorded::{Recorded, record_loaded};
+use crate::support::replayed::replay;
+use std::fmt::Debug;
+use std::time::Duration;
+use trapline_formats::{ClockMode, EndReason, Gpa};
+use trapline_machine::doctor::{cpuid_can_hide, user_mode_can_call};
+use trapline_recorder::RecordOptions;
+use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
+
+/// No clock source that reads the TSC, so that no vDSO does either; the first panic ends it. Interrupts come at exits, so
+/// nothing may wait for one in a loop that has none, as the calibration of delays would.
+const LINUX: &str = "console=ttyS0 nokaslr mitigations=off tsc=unstable panic=-1 lpj=1000000";
+/// Interrupts by the 8259A pair.
+const PICS: &str = "nolapic noapic";
+/// Interrupts by the I/O APIC and the local APIC, but for its timer: that is calibrated in such a loop. Nor may Linux wait so for
+/// proof that the PIT interrupts at all.
+const APICS: &str = "no_timer_check noapictimer";
+/// What KVM cannot finish where it interprets the guest, and CPUID cannot hide there.
+const PLAIN_CPU: &str = "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid noxsave";
+const MIB: u64 = 1 << 20;
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// What `init.sh` of the initial file system says, in this order.
+const SHELL: &[&str] = &[
+    "step 1 mounts: 5",
+    "step 2 arithmetic: 17 primes below 60",
+    "step 3 processes: 4 children, statuses add up to 10",
+    "step 4 pipeline: 1997 1987 1979",
+    "step 5 signals: trap caught and left with 7, the sleeper with 143",
+    "step 6 checksum: f51f28385b4b35eff0ee86133eb16e5b",
+    "step 7 fifo: f51f28385b4b35eff0ee86133eb16e5b",
+    "step 8 slept 0.1 s",
+    "step 9 slept 1 s",
+];
+/// What Linux says of `first_process.s`.
+const FIRST_PROCESS: &[&str] = &[
+    "Run /init as init process",
+    "traps: init[1] trap invalid opcode",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000004",
+];
+
+/// A kernel, what it is booted with, and what it must come to.
+struct Boot {
+    image: Image,
+    initrd: Option<&'static str>,
+    cmdline: String,
+    ram_bytes: u64,
+    until: Option<&'static str>,
+    limit: Duration,
+    end: EndReason,
+    /// On COM1, in this order.
+    says: Vec<&'static str>,
+    /// On the screen, in the end.
+    shows: Option<&'static str>,
+}
+
+impl Boot {
+    /// The first tests of a memory test, on its screen. Its console repeats the screen once a second by the TSC: never, where that
+    /// is hidden.
+    fn memtest(host: &Host) -> Self {
+        let until = r"#[1-9]  \[";
+        let hidden = cpuid_can_hide(host.kvm).unwrap();
+        Self {
+            image: ("memtest86+", "memtest86+x64.bin"),
+            initrd: None,
+            cmdline: "console=ttyS0,115200".into(),
+            ram_bytes: 12 * MIB,
+            until: Some(until),
+            limit: if hidden { Duration::from_mins(1) } else { LIMIT },
+            end: if hidden { EndReason::Timeout } else { EndReason::ConsoleMatch(until.into()) },
+            says: vec!["Memtest86+ v6.10"],
+            shows: Some(r"Test #[1-9].*Pass:  0 +Errors: 0"),
+        }
+    }
+
+    /// Linux to the end of its first process: a shell script that powers off, where user mode can call the kernel.
+    fn linux(host: &Host, (image, interrupts): (Image, &str), ram_bytes: u64) -> Self {
+        let calls = user_mode_can_call(host.kvm).unwrap();
+        let (initrd, end, says) = if calls {
+            let says = [&["Run /init as init process"], SHELL, &["step 10 end: power off"]].concat();
+            ("shell.cpio.gz", EndReason::PowerOff, says)
+        } else {
+            ("first-process.cpio.gz", EndReason::Reset, FIRST_PROCESS.to_vec())
+        };
+        let cmdline = format!("{LINUX} {interrupts} {}", if calls { "" } else { PLAIN_CPU });
+        Self {
+            image,
+            initrd: Some(initrd),
+            cmdline,
+            ram_bytes,
+            until: None,
+            limit: LIMIT,
+            end,
+            says,
+            shows: None,
+        }
+    }
+}
+
+/// The guest of `tests/guests/fetch.sh`, and its file.
+type Image = (&'static str, &'static str);
+const VMLINUX: (Image, &str) = (("linux", "linux/vmlinux"), PICS);
+const BZIMAGE: (Image, &str) = (("linux", "linux/bzImage"), APICS);
+const CLOUD: (Image, &str) = (("cloud", "cloud/vmlinuz"), APICS);
+const LINUX_RAM: u64 = 64 * MIB;
+const CLOUD_RAM: u64 = 256 * MIB;
+
+#[test]
+fn memtest_starts_and_replays_exactly_under_the_host_clock() {
+    memtest(ClockMode::Host);
+}
+
+#[test]
+fn memtest_starts_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    memtest(ClockMode::Virtual);
+}
+
+fn memtest(clock: ClockMode) {
+    let Some(host) = from(Extent::Full) else { return };
+    boots_and_replays(&host, &Boot::memtest(&host), clock);
+}
+
+#[test]
+fn linux_boots_from_vmlinux_and_replays_exactly_under_the_host_clock() {
+    // A minute where the guest computes at full speed; where KVM interprets it, many.
+    let Some(host) = from(Extent::Normal) else { return };
+    let boot = Boot::linux(&host, VMLINUX, LINUX_RAM);
+    if boot.end == EndReason::PowerOff || Extent::of_environment() == Extent::Full {
+        boots_and_replays(&host, &boot, ClockMode::Host);
+    }
+}
+
+#[test]
+fn linux_boots_from_vmlinux_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    boots_and_replays(&host, &Boot::linux(&host, VMLINUX, LINUX_RAM), ClockMode::Virtual);
+}
+
+#[test]
+fn linux_boots_from_a_bzimage_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    boots_and_replays(&host, &Boot::linux(&host, BZIMAGE, LINUX_RAM), ClockMode::Host);
+}
+
+#[test]
+fn linux_boots_from_a_bzimage_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    boots_and_replays(&host, &Boot::linux(&host, BZIMAGE, LINUX_RAM), ClockMode::Virtual);
+}
+
+#[test]
+fn linux_reboots_and_that_ends_the_recording() {
+    let Some(host) = from(Extent::Full) else { return };
+    let mut boot = Boot::linux(&host, VMLINUX, LINUX_RAM);
+    if boot.end != EndReason::PowerOff {
+        // Without a user space that can ask for it, the end is a reset already.
+        return;
+    }
+    boot.cmdline.push_str(" trapline=reboot");
+    boot.end = EndReason::Reset;
+    boot.says.pop();
+    boot.says.push("step 10 end: reboot");
+    boots_and_replays(&host, &boot, ClockMode::Host);
+}
+
+#[test]
+fn debians_cloud_kernel_boots_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    boots_and_replays(&host, &Boot::linux(&host, CLOUD, CLOUD_RAM), ClockMode::Host);
+}
+
+#[test]
+fn debians_cloud_kernel_boots_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    boots_and_replays(&host, &Boot::linux(&host, CLOUD, CLOUD_RAM), ClockMode::Virtual);
+}
+
+/// The host, where as much as this is asked for.
+fn from(extent: Extent) -> Option<Host> {
+    if Extent::of_environment() < extent { None } else { host() }
+}
+
+fn boots_and_replays(host: &Host, boot: &Boot, clock: ClockMode) {
+    let recorded = record(host, boot, clock);
+    for _ in 0..Extent::of_environment().replays() {
+        let replayed = replay(host, &recorded.path);
+        assert_eq!(replayed.exits, recorded.end.exits);
+        assert_eq!(replayed.console, recorded.console);
+        assert_same_machine(host, &recorded.machine, &replayed.machine);
+    }
+    if clock == ClockMode::Virtual {
+        let again = record(host, boot, clock);
+        let (first, second) = (Plain::read(&recorded.path), Plain::read(&again.path));
+        let (mut first, mut second) = (first.stream(), second.stream());
+        if boot.end == EndReason::Timeout {
+            // Host time cut them: the shorter one says how far they can be the same, and its last exit saw no next.
+            let common = first.len().min(second.len()) - 1;
+            first.truncate(common);
+            second.truncate(common);
+        }
+        assert!(
+            first == second,
+            "two recordings under the virtual clock differ: {}",
+            first_difference(&first, &second)
+        );
+    }
+}
+
+/// The first exits that two streams do not have in common.
+fn first_difference<T: PartialEq + Debug>(first: &[T], second: &[T]) -> String {
+    let at = first.iter().zip(second).take_while(|(a, b)| a == b).count();
+    format!("exit {at}: {:?} and {:?}", first.get(at), second.get(at))
+}
+
+/// Records a boot to its end; everything that it should have said is there.
+fn record(host: &Host, boot: &Boot, clock: ClockMode) -> Recorded {
+    let initrd = boot.initrd.map(|file| image("initramfs", file));
+    let guest = kernel::load(
+        Kernel {
+            image: &image(boot.image.0, boot.image.1),
+            initrd: initrd.as_deref(),
+            cmdline: &boot.cmdline,
+            protocol: Protocol::Auto,
+        },
+        boot.ram_bytes,
+    )
+    .unwrap();
+    let until = boot.until.map(|regex| regex::bytes::Regex::new(regex).unwrap());
+    let options =
+        RecordOptions { clock, timeout: Some(boot.limit), until_console: until, ..RecordOptions::default() };
+    let recorded = record_loaded(host, &guest, options);
+    let text = String::from_utf8_lossy(recorded.com1()).into_owned();
+    assert_eq!(recorded.end.reason, boot.end, "it said:\n{text}");
+    assert_eq!(recorded.end.unclosed, [], "no clock read was missed");
+    let mut rest = text.as_str();
+    for words in &boot.says {
+        let at = rest
+            .find(words)
+            .unwrap_or_else(|| panic!("`{words}` is not there, or not in its place:\n{text}"));
+        rest = &rest[at + words.len()..];
+    }
+    if let Some(regex) = boot.shows {
+        let screen = screen(&recorded);
+        assert!(
+            regex::Regex::new(regex).unwrap().is_match(&screen),
+            "`{regex}` is not on the screen:\n{screen}"
+        );
+    }
+    recorded
+}
+
+/// The text screen, at 0xB8000: 80 columns, 25 rows, a character and its colours each.
+fn screen(recorded: &Recorded) -> String {
+    let mut cells = vec![0; 80 * 25 * 2];
+    recorded.machine.memory().read(Gpa(0xb_8000), &mut cells).unwrap();
+    cells
+        .chunks(2)
+        .map(|cell| if (0x20..0x7f).contains(&cell[0]) { char::from(cell[0]) } else { ' ' })
+        .collect()
+}
