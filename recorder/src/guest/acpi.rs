@@ -4,7 +4,6 @@
 use crate::devices::pm_timer::{BASE, SLP_TYP_S5};
 use acpi_tables::fadt::{FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
-use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
@@ -22,6 +21,8 @@ const OEM: [u8; 6] = *b"TRAPLN";
 const TABLE: [u8; 8] = *b"TRAPLINE";
 /// The system control interrupt, where every PC has it.
 const SCI: u16 = 9;
+const LOCAL_APIC: u32 = crate::devices::local_apic::DEFAULT_ADDRESS as u32;
+const IO_APIC: u32 = crate::devices::io_apic::ADDRESS as u32;
 
 /// All tables, to be put at [`RSDP`].
 pub fn tables() -> (Gpa, Vec<u8>) {
@@ -98,10 +99,24 @@ fn fadt(facs: u64, dsdt: u64) -> acpi_tables::fadt::FADT {
     fadt.finalize()
 }
 
-/// One processor, one I/O APIC, the timer on its pin 2.
-fn madt() -> MADT {
-    let mut madt = MADT::new(OEM, TABLE, 1, LocalInterruptController::Address(0xfee0_0000));
-    madt.add_structure(ProcessorLocalApic::new(0, 0, EnabledStatus::Enabled));
-    madt.add_structure(IoApic::new(1, 0xfec0_0000, 0));
+/// One processor, one I/O APIC, and where its pins are not those of the 8259A or not as ISA has them (ACPI 6.5, 5.2.12).
+/// The structures are written out: the crate has none for interrupt source overrides.
+fn madt() -> Sdt {
+    let mut madt = Sdt::new(*b"APIC", 36, 5, OEM, TABLE, 1);
+    let [a, b, c, d] = LOCAL_APIC.to_le_bytes();
+    // PCAT_COMPAT: there is a pair of 8259A too.
+    madt.append_slice(&[a, b, c, d, 1, 0, 0, 0]);
+    // Processor local APIC: processor 0, APIC id 0, enabled.
+    madt.append_slice(&[0, 8, 0, 0, 1, 0, 0, 0]);
+    let [a, b, c, d] = IO_APIC.to_le_bytes();
+    // I/O APIC: id 1, its address, first global interrupt 0.
+    madt.append_slice(&[1, 12, 1, 0, a, b, c, d, 0, 0, 0, 0]);
+    // Interrupt source overrides: bus ISA, IRQ, global interrupt, flags. The timer is on pin 2, as the bus has it; the SCI is
+    // level-triggered and active high.
+    madt.append_slice(&[2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
+    madt.append_slice(&[2, 10, 0, SCI as u8, SCI as u8, 0, 0, 0, 0x0d, 0]);
+    // Local APIC NMI: LINT1 of every processor, as the bus has it.
+    madt.append_slice(&[4, 6, 0xff, 0, 0, 1]);
+    madt.update_checksum();
     madt
 }
