@@ -21,8 +21,9 @@ const PICS: &str = "nolapic noapic";
 /// Interrupts by the I/O APIC and the local APIC, but for its timer: that is calibrated in such a loop. Nor may Linux wait so for
 /// proof that the PIT interrupts at all.
 const APICS: &str = "no_timer_check noapictimer";
-/// What KVM cannot finish where it interprets the guest, and CPUID cannot hide there.
-const PLAIN_CPU: &str = "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid noxsave";
+/// What CPUID cannot hide where KVM interprets the guest: what it cannot finish there, and RDRAND and RDSEED.
+const PLAIN_CPU: &str =
+    "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid,rdrand,rdseed noxsave";
 const MIB: u64 = 1 << 20;
 const LIMIT: Duration = Duration::from_mins(30);
 
