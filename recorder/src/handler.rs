@@ -131,6 +131,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                     }
                 }
             }
+            ExitKind::PortWrite if self.stands_for_jump(address) => self.must_settle = true,
             ExitKind::PortWrite => {
                 for element in exit.data().chunks(usize::from(exit.size.max(1))) {
                     if self.platform.port_write(now, address as u16, element) == Claim::Nobody {
@@ -271,17 +272,20 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         self.event(if wanted { Event::WindowRequested } else { Event::WindowCancelled });
     }
 
-    /// Remembers an exit that stands for a jump of the unpacking code. True: it is one.
+    /// Whether this port stands for a jump of the unpacking code.
+    #[inline]
+    fn stands_for_jump(&self, port: u64) -> bool {
+        self.hand_off.as_ref().is_some_and(|h| u64::from(h.port) == port)
+    }
+
+    /// Remembers where the jump is that this exit stands for.
     #[cold]
-    fn note_jump_exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<bool, MachineError> {
-        let Some(hand_off) = self.hand_off.as_ref().filter(|h| u64::from(h.port) == exit.address) else {
-            return Ok(false);
-        };
-        let instruction = Port(hand_off.port).instruction();
+    fn note_jump_exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<(), MachineError> {
         let site = self.sites.number(machine, exit)? as usize;
         let found = &self.sites.sites()[site].instruction;
-        self.jump = (found.bytes == instruction).then_some(found.address);
-        Ok(self.jump.is_some())
+        let is_jump = found.bytes == Port(exit.address as u8).instruction();
+        self.jump = is_jump.then_some(found.address);
+        Ok(())
     }
 
     /// At a jump of the unpacking code: rewrites the kernel if it is what the jump leads to, then puts the jump back.
@@ -455,14 +459,7 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             self.sites.number(machine, exit)?;
         }
         self.look_at_apic(machine);
-        let is_jump = self.hand_off.is_some()
-            && exit.kind() == ExitKind::PortWrite
-            && self.note_jump_exit(machine, exit)?;
-        if is_jump {
-            self.must_settle = true;
-        } else {
-            self.answer(exit);
-        }
+        self.answer(exit);
         if let Some(log) = &mut self.log {
             let spent = machine.take_timing();
             log.exit(site, exit, machine.registers(), spent);
@@ -470,6 +467,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         self.exits += 1;
         if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite) {
             self.follow_task_priority(machine);
+            if exit.kind() == ExitKind::PortWrite && self.stands_for_jump(exit.address) {
+                self.note_jump_exit(machine, exit)?;
+            }
         }
         if self.must_settle {
             return Ok(Flow::Settle);
