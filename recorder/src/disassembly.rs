@@ -1,12 +1,15 @@
 //! Finds instructions in an image by following them from where it is entered.
 //!
 //! A raw byte scan would take data for code. So: recursive descent from known entry points, in the mode of each, through
-//! direct jumps, across far jumps that change the mode. Three kinds of places are followed on probation: what a call goes
-//! to, what comes after a call (it may never return), and addresses that code uses as constants (function pointers,
-//! interrupt vectors). If anything reached from such a place by jumps alone does not decode, all that was reached from it is
-//! dropped again.
+//! direct jumps, across far jumps that change the mode. Four kinds of places are followed on probation: what a call goes
+//! to, what comes after a call (it may never return), addresses that code uses as constants (function pointers, interrupt
+//! vectors), and what jump tables hold. If anything reached from such a place by jumps alone does not decode, all that was
+//! reached from it is dropped again.
+
+mod jump_table;
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
+use jump_table::Tables;
 use std::collections::{BTreeMap, BTreeSet};
 use trapline_formats::CpuMode;
 
@@ -48,6 +51,11 @@ impl Image<'_> {
     fn offset(&self, linear: u64) -> Option<u64> {
         let view = self.views.iter().find(|v| linear.wrapping_sub(v.linear) < v.bytes)?;
         Some(view.offset + (linear - view.linear))
+    }
+
+    fn dword(&self, linear: u64) -> Option<u32> {
+        let bytes = self.bytes.get(self.offset(linear)? as usize..)?;
+        bytes.first_chunk::<4>().map(|b| u32::from_le_bytes(*b))
     }
 
     fn decode(&self, entry: Entry) -> Option<(u64, Instruction)> {
@@ -93,6 +101,7 @@ pub fn find(
 fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSet<Entry>) -> (Reached, bool) {
     let mut found = Reached::new();
     let mut sound = true;
+    let mut tables = Tables::default();
     let mut work = vec![entry];
     while let Some(at) = work.pop() {
         let Some((offset, instruction)) = image.decode(at) else {
@@ -103,9 +112,13 @@ fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSe
             continue;
         }
         constants(image, &instruction, at, places);
+        tables.note(&instruction, at);
         let next = successors(&instruction, at);
         let is_call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
         if is_call { places.extend(next) } else { work.extend(next) }
+    }
+    if sound {
+        places.extend(tables.places(image));
     }
     (found, sound)
 }
