@@ -1,7 +1,7 @@
 //! An interrupt window that opened too early.
 //!
 //! STI leaves interrupts off for one more instruction (SDM vol. 3, 7.8.3). Under QEMU's emulation of SVM that shadow is lost when
-//! the host is interrupted in it, about once in some hundred windows: the window then opens right behind the STI, and not one
+//! the host is interrupted in it, which is rare: the window then opens right behind the STI, and not one
 //! instruction later as it does the other times. So, the same when recording and replaying: a window never opens right behind
 //! the byte that STI consists of; one more instruction is executed first. Where that byte was the end of something else, an
 //! interrupt comes an instruction later than it could.
