@@ -24,18 +24,20 @@ pub enum ExitKind {
     InterruptWindow,
     /// The guest lowered CR8 (its task priority). Its data is an output.
     SetTpr,
-    /// A clock read (RDTSC) rewritten into an instruction that traps. Its data is an input.
+    /// A clock read (RDTSC, RDTSCP), rewritten or finished. Its data is an input.
     ClockRead,
     /// Triple fault: the processor shut down.
     Shutdown,
     /// An instruction that KVM gave up on, and that was finished for it. No data: its effect is a function of the guest's
     /// state.
     Unfinished,
+    /// RDRAND or RDSEED, rewritten or finished. Its data is an input.
+    RandomRead,
 }
 
 impl ExitKind {
     /// Every kind, in the order of the discriminants.
-    pub const ALL: [ExitKind; 12] = [
+    pub const ALL: [ExitKind; 13] = [
         Self::PortRead,
         Self::PortWrite,
         Self::MmioRead,
@@ -48,6 +50,7 @@ impl ExitKind {
         Self::ClockRead,
         Self::Shutdown,
         Self::Unfinished,
+        Self::RandomRead,
     ];
 
     /// The short name in reports, JSON and Parquet.
@@ -65,6 +68,7 @@ impl ExitKind {
             Self::ClockRead => "clock-read",
             Self::Shutdown => "shutdown",
             Self::Unfinished => "unfinished",
+            Self::RandomRead => "random-read",
         }
     }
 
@@ -80,7 +84,7 @@ impl ExitKind {
 
     /// Whether the exit's data crosses inward: it is what the guest could not have known.
     pub fn is_input(self) -> bool {
-        matches!(self, Self::PortRead | Self::MmioRead | Self::MsrRead | Self::ClockRead)
+        matches!(self, Self::PortRead | Self::MmioRead | Self::MsrRead | Self::ClockRead | Self::RandomRead)
     }
 
     /// Whether the exit carries data at all.

@@ -100,6 +100,15 @@ pub struct Suspect {
     pub bytes: Vec<u8>,
 }
 
+/// Ports that stand for instructions which were rewritten into `OUT imm8, AL` to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StandIns {
+    /// RDTSC.
+    pub clock: Option<u8>,
+    /// RDTSCP, RDRAND and RDSEED, which are longer: what follows says which of them.
+    pub long: Option<u8>,
+}
+
 /// Everything a reader needs before the first exit, apart from the start state.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Header {
@@ -123,8 +132,8 @@ pub struct Header {
     pub tick_hz: u64,
     /// The clock of the timing stream: "tsc", "CLOCK_MONOTONIC_RAW".
     pub tick_source: String,
-    /// The port that stands for a rewritten clock read: `OUT imm8, AL` to it.
-    pub clock_port: Option<u8>,
+    /// The ports that stand for rewritten instructions.
+    pub stand_ins: StandIns,
     /// Instructions rewritten before the start.
     pub rewrites: Vec<Rewrite>,
     /// Bytes that look like an unclosed source, not proved to be one.

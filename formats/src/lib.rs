@@ -45,7 +45,9 @@ pub use disassembly::disassemble;
 pub use end::{End, EndReason, LateRewrite, Unclaimed, Unclosed};
 pub use error::{Malformed, TraceError};
 pub use exit::{CpuMode, Event, Exit, ExitKind, Instruction, Site};
-pub use header::{ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, Suspect};
+pub use header::{
+    ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, StandIns, Suspect,
+};
 pub use inputs::{InputChunk, InputEncoder};
 pub use reader::{BlockPlace, Damage, Trace};
 pub use state::{

@@ -56,9 +56,11 @@ impl Convention {
             ExitKind::MsrWrite => self.msr_write,
             ExitKind::Halt => self.halt,
             ExitKind::SetTpr => RipAt::Next,
-            ExitKind::InterruptWindow | ExitKind::ClockRead | ExitKind::Shutdown | ExitKind::Unfinished => {
-                RipAt::Instruction
-            }
+            ExitKind::InterruptWindow
+            | ExitKind::ClockRead
+            | ExitKind::RandomRead
+            | ExitKind::Shutdown
+            | ExitKind::Unfinished => RipAt::Instruction,
         }
     }
 }
@@ -73,7 +75,11 @@ pub(crate) fn decoder(bytes: &[u8], mode: CpuMode, address: u64) -> Decoder<'_> 
 pub(crate) fn instruction_of(machine: &Machine, exit: &Exit, segment: CodeSegment) -> (Instruction, bool) {
     let registers = *machine.registers();
     let look = Look { machine, exit, segment, registers };
-    let found = if exit.is_ours || matches!(exit.kind(), ExitKind::InterruptWindow | ExitKind::Shutdown) {
+    let found = if exit.is_ours
+        && let Some(original) = &machine.finisher.stands_for
+    {
+        Some((exit.rip, original.clone(), false))
+    } else if exit.is_ours || matches!(exit.kind(), ExitKind::InterruptWindow | ExitKind::Shutdown) {
         look.decode_at(exit.rip)
     } else {
         match machine.convention().of(exit) {
@@ -162,9 +168,11 @@ impl Look<'_> {
             ExitKind::Halt => x86.mnemonic() == Mnemonic::Hlt,
             ExitKind::SetTpr => x86.code() == Code::Mov_cr_r64 || x86.code() == Code::Mov_cr_r32,
             ExitKind::MmioRead | ExitKind::MmioWrite => self.touches(x86),
-            ExitKind::InterruptWindow | ExitKind::ClockRead | ExitKind::Shutdown | ExitKind::Unfinished => {
-                true
-            }
+            ExitKind::InterruptWindow
+            | ExitKind::ClockRead
+            | ExitKind::RandomRead
+            | ExitKind::Shutdown
+            | ExitKind::Unfinished => true,
         }
     }
 

@@ -20,6 +20,7 @@ mod msr;
 pub mod paging;
 mod probe;
 mod site;
+pub mod stand_in;
 mod state;
 mod ticks;
 mod unfinished;

@@ -22,7 +22,8 @@ use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
 use rustix::io::Errno;
 use std::sync::Arc;
 use trapline_formats::{
-    CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, Timing, disassemble,
+    CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, StandIns, Timing,
+    disassemble,
 };
 
 /// What to build a machine from: the parts of a trace header that make the guest see what it saw.
@@ -35,7 +36,7 @@ pub struct MachineConfig {
     /// MSRs that KVM answers itself.
     pub msrs_allowed: Vec<MsrRange>,
     /// `OUT imm8, AL` to this port stands for a rewritten RDTSC.
-    pub clock_port: Option<u8>,
+    pub stand_ins: StandIns,
 }
 
 /// What a handler wants after an exit.
@@ -82,7 +83,7 @@ pub struct Machine {
     pub(crate) memory: Arc<Memory>,
     pub(crate) layout: StateLayout,
     convention: Convention,
-    clock_port: Option<u8>,
+    stand_ins: StandIns,
     sync_registers: bool,
     sync_system: bool,
     pub(crate) code: code::Cache,
@@ -141,7 +142,7 @@ impl Machine {
             memory,
             layout,
             convention: Convention::default(),
-            clock_port: config.clock_port,
+            stand_ins: config.stand_ins,
             sync_registers,
             sync_system,
             code: code::Cache::default(),
@@ -176,9 +177,9 @@ impl Machine {
         &self.memory
     }
 
-    /// The port that stands for a rewritten RDTSC.
-    pub fn clock_port(&self) -> Option<u8> {
-        self.clock_port
+    /// The ports that stand for rewritten instructions.
+    pub fn stand_ins(&self) -> StandIns {
+        self.stand_ins
     }
 
     /// Runs the guest until the handler stops it. Kicks of the calling thread reach it.
@@ -249,6 +250,9 @@ impl Machine {
                 let (port, size, is_write, data) = self.run.io();
                 if is_write {
                     exit.set(ExitKind::PortWrite, port.into(), size, data);
+                    if self.stand_ins.long.map(u16::from) == Some(port) {
+                        self.begin_stand_in(exit)?;
+                    }
                 } else {
                     exit.set_read(ExitKind::PortRead, port.into(), size, data.len());
                 }
@@ -314,7 +318,7 @@ impl Machine {
 
     /// Completes the instruction of the last exit, without entering the guest. False: that led to the next exit (the next
     /// fragment of an access, the next batch of a REP), which is now waiting to be handled.
-    fn settle(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
+    pub(crate) fn settle(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         if exit.kind() == ExitKind::Shutdown {
             // A processor that shut down has nothing to complete, and KVM on AMD must not be entered again.
             return Ok(true);
@@ -338,6 +342,11 @@ impl Machine {
     #[inline]
     pub fn registers(&self) -> &Registers {
         state::as_registers(&self.run.sync_regs().regs)
+    }
+
+    /// Lets [`Machine::registers`] show these until the next exit. The guest goes on with its own.
+    pub(crate) fn show_registers(&mut self, registers: &Registers) {
+        self.run.sync_regs_mut().regs = state::to_regs(registers);
     }
 
     /// Sets the general registers.

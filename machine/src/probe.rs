@@ -7,7 +7,7 @@ use crate::kvm;
 use crate::machine::{Control, Flow, Handler, Machine, MachineConfig};
 use crate::{MSRS_ALLOWED, fixed_table};
 use kvm_ioctls::Kvm;
-use trapline_formats::{CpuState, ExitKind, Gpa, MemoryRegion, Registers};
+use trapline_formats::{CpuState, ExitKind, Gpa, MemoryRegion, Registers, StandIns};
 
 /// One instruction of each kind, in 32-bit protected mode without paging: (offset, kind, length).
 const GUEST: &[u8] = &[
@@ -69,7 +69,7 @@ impl Convention {
             memory: vec![MemoryRegion { gpa: 0, bytes: 0x4000, readonly: false }],
             cpuid: fixed_table(kvm)?,
             msrs_allowed: MSRS_ALLOWED.to_vec(),
-            clock_port: None,
+            stand_ins: StandIns::default(),
         };
         let mut machine = Machine::new(kvm, &config)?;
         machine.memory().write(Gpa(TEXT), GUEST)?;
@@ -126,7 +126,7 @@ mod tests {
             memory: vec![MemoryRegion { gpa: 0, bytes: 0x4000, readonly: false }],
             cpuid: fixed_table(&kvm).unwrap(),
             msrs_allowed: MSRS_ALLOWED.to_vec(),
-            clock_port: None,
+            stand_ins: StandIns::default(),
         };
         let mut machine = Machine::new(&kvm, &config).unwrap();
         let mut state = flat_32_bit(machine.save().unwrap());

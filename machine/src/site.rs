@@ -108,7 +108,7 @@ impl SiteTable {
     fn resolve(&mut self, machine: &Machine, exit: &Exit, key: Key) -> u32 {
         let (instruction, rep) = instruction_of(machine, exit, key.segment);
         let is_clock = exit.kind() == ExitKind::PortWrite
-            && machine.clock_port().is_some_and(|port| instruction.bytes == [0xe6, port]);
+            && machine.stand_ins().clock.is_some_and(|port| instruction.bytes == [0xe6, port]);
         let site = if is_clock {
             Site { kind: ExitKind::ClockRead, address: 0, size: 8, rep: false, instruction }
         } else {

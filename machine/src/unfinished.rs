@@ -24,6 +24,8 @@ pub(crate) struct Finisher {
     trampoline: Option<Trampoline>,
     /// The instruction whose exit is being handled.
     work: Option<Box<Work>>,
+    /// What that is, where it was rewritten and is finished in place of its stand-in.
+    pub(crate) stands_for: Option<Vec<u8>>,
     /// What the vCPU had before it: what is the same afterwards is not set again.
     before: Option<Before>,
 }
@@ -44,6 +46,7 @@ impl Finisher {
                 .map_or(1, |e| u64::from(e.registers[0]) | u64::from(e.registers[3]) << 32),
             trampoline: None,
             work: None,
+            stands_for: None,
             before: None,
         }
     }
@@ -57,6 +60,7 @@ impl Machine {
         exit: &mut Exit,
         fetched: ([u8; 15], usize),
     ) -> Result<(), MachineError> {
+        self.finisher.stands_for = None;
         let mut cpu = self.copy_cpu()?;
         let (mut bytes, mut length) = fetched;
         if length == 0 {
@@ -212,6 +216,7 @@ fn present(exit: &mut Exit, step: &Step) {
     match step {
         Step::Whole => exit.set(ExitKind::Unfinished, 0, 0, &[]),
         Step::Clock => exit.set_read(ExitKind::ClockRead, 0, 8, 8),
+        Step::Random => exit.set_read(ExitKind::RandomRead, 0, 8, 8),
         Step::Halt => exit.set(ExitKind::Halt, 0, 0, &[]),
         Step::Read(gpa, length) => exit.set_read(ExitKind::MmioRead, *gpa, *length as u8, *length),
         Step::Write(gpa, bytes) => exit.set(ExitKind::MmioWrite, *gpa, bytes.len() as u8, bytes),

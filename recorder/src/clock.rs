@@ -1,12 +1,16 @@
 //! The clock of the devices: host time, or virtual time.
 
 use crate::platform::Time;
+use fastrand::Rng;
 use trapline_formats::ClockMode;
 use trapline_machine::ticks;
 
 /// What an exit advances virtual time by, in ns: between what an exit costs on a fast host and on a slow one, so that timeouts which a guest
 /// counts in exits and those which it counts in time stay in proportion.
 const STEP_NS: u64 = 10_000;
+
+/// Of the random numbers under virtual time: any number will do.
+const SEED: u64 = 0x0074_7261_706c_696e;
 
 /// Device time.
 #[derive(Debug)]
@@ -34,6 +38,14 @@ impl Clock {
                 Self::Host { start: ticks(), ns_per_tick }
             }
             ClockMode::Virtual => Self::Virtual { now: 0 },
+        }
+    }
+
+    /// The random numbers that go with it: under virtual time the same in every recording. Not for secrets.
+    pub fn random_numbers(&self) -> Rng {
+        match self {
+            Self::Host { .. } => Rng::new(),
+            Self::Virtual { .. } => Rng::with_seed(SEED),
         }
     }
 

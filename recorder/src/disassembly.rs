@@ -69,15 +69,15 @@ impl Image<'_> {
     }
 }
 
-/// Offsets in the image of every instruction for which `wanted` says yes and that is reached from `entries`, or from
-/// `likely` ones, which are followed on probation.
+/// Offset in the image and length of every instruction for which `wanted` says yes and that is reached from `entries`, or
+/// from `likely` ones, which are followed on probation.
 pub fn find(
     bytes: &[u8],
     views: &[View],
     entries: &[Entry],
     likely: &[Entry],
     wanted: impl Fn(&Instruction) -> bool,
-) -> BTreeSet<u64> {
+) -> BTreeMap<u64, usize> {
     let image = Image { bytes, views };
     let mut reached = Reached::new();
     let mut places: BTreeSet<Entry> = entries.iter().chain(likely).copied().collect();
@@ -94,7 +94,7 @@ pub fn find(
             places.extend(more.difference(&tried));
         }
     }
-    reached.iter().filter(|(_, i)| wanted(i)).map(|((offset, _), _)| *offset).collect()
+    reached.iter().filter(|(_, i)| wanted(i)).map(|((offset, _), i)| (*offset, i.len())).collect()
 }
 
 /// Follows direct flow from an entry. Also says whether everything reached decodes.

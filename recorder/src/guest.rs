@@ -10,7 +10,7 @@ use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use entry::EntryState;
 use std::path::Path;
-use trapline_formats::{CpuState, Gpa, GuestFile, MemoryRegion, Rewrite, Suspect};
+use trapline_formats::{CpuState, Gpa, GuestFile, MemoryRegion, Rewrite, StandIns, Suspect};
 use trapline_machine::available_memory;
 
 /// RAM below this address; the rest goes above 4 GiB. The 1 GiB hole is where PCI and APICs live.
@@ -31,12 +31,12 @@ pub struct Guest {
     pub contents: Vec<(Gpa, Vec<u8>)>,
     /// Files it was loaded from.
     pub files: Vec<GuestFile>,
-    /// Clock reads rewritten in `contents`.
+    /// Instructions rewritten in `contents`.
     pub rewrites: Vec<Rewrite>,
-    /// Bytes in `contents` that look like clock reads and were not proved to be.
+    /// Bytes in `contents` that look like instructions to be rewritten and were not proved to be.
     pub suspects: Vec<Suspect>,
-    /// The port that stands for a rewritten clock read.
-    pub clock_port: Option<u8>,
+    /// The ports that stand for rewritten instructions.
+    pub stand_ins: StandIns,
     /// Where code that unpacked itself is entered, and its clock reads are rewritten.
     pub hand_off: Option<HandOff>,
     /// The vCPU's start.

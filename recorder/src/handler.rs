@@ -12,6 +12,7 @@ use crate::recording::{Progress, RecordOptions};
 use crate::rewrite::Port;
 use crate::timer::StopHandle;
 use crate::unclaimed::UnclaimedCounts;
+use fastrand::Rng;
 use std::time::Duration;
 use trapline_formats::digests::Checkpoint;
 use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Registers, Space};
@@ -32,6 +33,7 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     platform: &'a mut P,
     clock: Clock,
     now: Time,
+    random: Rng,
     sites: SiteTable,
     log: Option<Log>,
     leaks: Option<LeakWatch>,
@@ -76,6 +78,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         let max_exits = options.max_exits.unwrap_or(u64::MAX);
         Self {
             platform,
+            random: clock.random_numbers(),
             clock,
             now: Time(0),
             sites: SiteTable::default(),
@@ -166,6 +169,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                     exit.set_value(value);
                 }
             }
+            ExitKind::RandomRead => exit.set_value(self.random.u64(..)),
             ExitKind::Halt => (self.halted, self.must_settle) = (true, true),
             ExitKind::Shutdown => (self.end, self.must_settle) = (Some(EndReason::TripleFault), true),
             ExitKind::InterruptWindow => self.window_requested = false,
@@ -454,7 +458,7 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         if self.log.is_some() {
             site = self.sites.number(machine, exit)?;
         } else if exit.kind() == ExitKind::PortWrite
-            && machine.clock_port().map(u64::from) == Some(exit.address)
+            && machine.stand_ins().clock.map(u64::from) == Some(exit.address)
         {
             self.sites.number(machine, exit)?;
         }

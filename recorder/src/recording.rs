@@ -91,7 +91,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             memory: guest.memory.clone(),
             cpuid,
             msrs_allowed: MSRS_ALLOWED.to_vec(),
-            clock_port: guest.clock_port,
+            stand_ins: guest.stand_ins,
         };
         let mut machine = Machine::new(kvm, &config)?;
         machine.set_convention(convention);
@@ -112,7 +112,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             msrs_allowed: config.msrs_allowed,
             tick_hz,
             tick_source: "tsc".into(),
-            clock_port: guest.clock_port,
+            stand_ins: guest.stand_ins,
             rewrites: guest.rewrites.clone(),
             suspects: guest.suspects.clone(),
             console_channels: platform.console_channels(),

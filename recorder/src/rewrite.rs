@@ -1,16 +1,18 @@
-//! Closes RDTSC: rewrites it into `OUT imm8, AL`, which is as long and exits on every engine.
+//! Closes instructions whose result the host decides and that do not exit: rewrites them into `OUT imm8, AL`, which exits on
+//! every engine. RDTSC is as long; of RDTSCP, RDRAND and RDSEED see [`stand_in`].
 
 use crate::disassembly::{self, Entry, View};
-use iced_x86::Mnemonic;
-use std::collections::BTreeSet;
-use trapline_formats::{Rewrite, Suspect};
+use iced_x86::{Instruction, Mnemonic};
+use std::collections::{BTreeMap, BTreeSet};
+use trapline_formats::{Rewrite, StandIns, Suspect};
+use trapline_machine::stand_in;
 
 /// RDTSC (SDM vol. 2).
 const RDTSC: [u8; 2] = [0x0f, 0x31];
 /// `OUT imm8, AL`.
 const OUT_IMM8_AL: u8 = 0xe6;
-/// Ports that may stand for the clock: nothing on a PC listens there. The first that the image itself does not name is
-/// taken.
+/// Ports that may stand for something else: nothing on a PC listens there. The first that the image itself does not name
+/// are taken.
 const PORTS: [u8; 6] = [0x9e, 0x9f, 0x9d, 0x9c, 0xbe, 0xbf];
 
 /// A port that stands for something else.
@@ -30,14 +32,43 @@ impl Port {
     }
 }
 
-/// An RDTSC, rewritten.
-pub fn clock_read(gpa: u64, port: Port, found_by: &str) -> Rewrite {
-    Rewrite {
-        gpa,
-        original: RDTSC.to_vec(),
-        replacement: port.instruction().to_vec(),
-        found_by: found_by.into(),
+/// The ports that stand for the sources.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    clock: Port,
+    long: Port,
+}
+
+impl Ports {
+    /// Two that code does not use. The error is a reason in words.
+    pub fn free(used: &BTreeSet<u8>) -> Result<Self, String> {
+        Ok(Self { clock: Port::free(used, 0)?, long: Port::free(used, 1)? })
     }
+
+    /// As above, and one for another purpose.
+    pub fn free_with_one_more(used: &BTreeSet<u8>) -> Result<(Self, Port), String> {
+        Ok((Self::free(used)?, Port::free(used, 2)?))
+    }
+
+    /// As the header tells them.
+    pub fn stand_ins(self) -> StandIns {
+        StandIns { clock: Some(self.clock.0), long: Some(self.long.0) }
+    }
+
+    /// A source, rewritten; `None` where nothing can stand for these bytes.
+    pub fn rewrite(self, gpa: u64, original: &[u8], found_by: &str) -> Option<Rewrite> {
+        let replacement = if original == RDTSC {
+            self.clock.instruction().to_vec()
+        } else {
+            stand_in::encode(original, self.long.0)?
+        };
+        Some(Rewrite { gpa, original: original.to_vec(), replacement, found_by: found_by.into() })
+    }
+}
+
+/// Whether the host decides what this instruction yields, without an exit.
+pub fn is_source(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp | Mnemonic::Rdrand | Mnemonic::Rdseed)
 }
 
 /// An image with its clock reads rewritten.
@@ -49,40 +80,53 @@ pub struct Rewritten {
     pub rewrites: Vec<Rewrite>,
     /// RDTSC's bytes where no instruction was proved to be.
     pub suspects: Vec<Suspect>,
-    /// The port, if anything was rewritten.
-    pub clock_port: Option<u8>,
+    /// The ports, if anything was rewritten.
+    pub stand_ins: StandIns,
 }
 
-/// Rewrites the clock reads that are reached from `entries`, or from `likely` ones if what they lead to is code.
-pub fn clock_reads(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
-    let found = disassembly::find(&image, views, entries, likely, |i| {
-        i.mnemonic() == Mnemonic::Rdtsc && i.len() == RDTSC.len()
-    });
-    let is_free = |port: &&u8| !image.windows(2).any(|w| w == [OUT_IMM8_AL, **port]);
-    let port = PORTS.iter().find(is_free).copied().filter(|_| !found.is_empty());
+/// Rewrites the sources that are reached from `entries`, or from `likely` ones if what they lead to is code.
+pub fn sources(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
+    let found = disassembly::find(&image, views, entries, likely, is_source);
     let gpa = |offset: u64| {
         // Where an image is seen twice, the last view is the one that runs.
         let view = views.iter().rev().find(|v| offset.wrapping_sub(v.offset) < v.bytes);
         view.map_or(offset, |v| v.linear + (offset - v.offset))
     };
-    let is_rewritten = |offset: &u64| port.is_some() && found.contains(offset);
-    let suspects = image
-        .windows(2)
-        .enumerate()
-        .filter(|(_, w)| *w == RDTSC)
-        .map(|(offset, _)| offset as u64)
-        .filter(|offset| !is_rewritten(offset))
-        .map(|offset| Suspect { gpa: gpa(offset), bytes: RDTSC.to_vec() })
+    let is_used = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
+    let used = PORTS.into_iter().filter(is_used).collect();
+    let ports = Ports::free(&used).ok().filter(|_| !found.is_empty());
+    let rewrite = |(&offset, &length): (&u64, &usize)| {
+        let original = &image[offset as usize..offset as usize + length];
+        Some((offset, ports?.rewrite(gpa(offset), original, "disassembly from entry points")?))
+    };
+    let rewrites: BTreeMap<u64, Rewrite> = found.iter().filter_map(rewrite).collect();
+    let is_rewritten = |offset: u64| {
+        let before = rewrites.range(..=offset).next_back();
+        before.is_some_and(|(start, rewrite)| offset - start < rewrite.original.len() as u64)
+    };
+    let suspects = looks_like_source(&image)
+        .filter(|(offset, _)| !is_rewritten(*offset))
+        .map(|(offset, bytes)| Suspect { gpa: gpa(offset), bytes })
         .collect();
-    let mut rewrites = Vec::new();
-    if let Some(port) = port {
-        for &offset in &found {
-            let rewrite = clock_read(gpa(offset), Port(port), "disassembly from entry points");
-            image[offset as usize..offset as usize + 2].copy_from_slice(&rewrite.replacement);
-            rewrites.push(rewrite);
-        }
+    for (&offset, rewrite) in &rewrites {
+        let place = offset as usize..offset as usize + rewrite.replacement.len();
+        image[place].copy_from_slice(&rewrite.replacement);
     }
-    Rewritten { image, rewrites, suspects, clock_port: port }
+    let stand_ins = ports.filter(|_| !rewrites.is_empty()).map(Ports::stand_ins).unwrap_or_default();
+    Rewritten { image, rewrites: rewrites.into_values().collect(), suspects, stand_ins }
+}
+
+/// Where the bytes of a source stand, prefixes apart: code or not.
+fn looks_like_source(image: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    image.windows(2).enumerate().filter_map(|(offset, window)| {
+        let third = image.get(offset + 2).copied().unwrap_or_default();
+        let length = match (window, third) {
+            (&[0x0f, 0x31], _) => 2,
+            (&[0x0f, 0x01], 0xf9) | (&[0x0f, 0xc7], 0xf0..) => 3,
+            _ => return None,
+        };
+        Some((offset as u64, image[offset..offset + length].to_vec()))
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +137,7 @@ mod tests {
     fn run(image: &[u8]) -> Rewritten {
         let view = View { linear: 0x8000, offset: 0, bytes: image.len() as u64 };
         let entry = Entry { segment_base: 0, ip: 0x8000, mode: CpuMode::Long64 };
-        clock_reads(image.to_vec(), &[view], &[entry], &[])
+        sources(image.to_vec(), &[view], &[entry], &[])
     }
 
     #[test]
@@ -111,7 +155,7 @@ mod tests {
         // mov eax, 0x310f0000 ; hlt
         let rewritten = run(&[0xb8, 0x00, 0x00, 0x0f, 0x31, 0xf4]);
         assert!(rewritten.rewrites.is_empty());
-        assert_eq!(rewritten.clock_port, None);
+        assert_eq!(rewritten.stand_ins, StandIns::default());
         assert_eq!(rewritten.suspects.len(), 1);
     }
 
@@ -125,6 +169,26 @@ mod tests {
     #[test]
     fn a_port_that_the_guest_uses_is_not_taken_for_the_clock() {
         // out 0x9e, al ; rdtsc ; hlt
-        assert_eq!(run(&[0xe6, 0x9e, 0x0f, 0x31, 0xf4]).clock_port, Some(0x9f));
+        assert_eq!(run(&[0xe6, 0x9e, 0x0f, 0x31, 0xf4]).stand_ins.clock, Some(0x9f));
+    }
+
+    #[test]
+    fn longer_sources_keep_their_length_and_say_what_they_were() {
+        // rdtscp; rdrand rbx; rdseed cx; hlt
+        let rewritten = run(&[0x0f, 0x01, 0xf9, 0x48, 0x0f, 0xc7, 0xf3, 0x66, 0x0f, 0xc7, 0xf9, 0xf4]);
+        let long = rewritten.stand_ins.long.unwrap();
+        let expected = [0xe6, long, 0x98, 0xe6, long, 0x48, 0xf3, 0xe6, long, 0x66, 0xf9, 0xf4];
+        assert_eq!(rewritten.image, expected);
+        assert_eq!(rewritten.rewrites.len(), 3);
+        assert_eq!(rewritten.rewrites[1].original, [0x48, 0x0f, 0xc7, 0xf3]);
+        assert!(rewritten.suspects.is_empty());
+    }
+
+    #[test]
+    fn longer_sources_that_nothing_reaches_are_named() {
+        // jmp to itself; (data: rdtscp, rdrand eax)
+        let rewritten = run(&[0xeb, 0xfe, 0x0f, 0x01, 0xf9, 0x0f, 0xc7, 0xf0]);
+        let gpas: Vec<u64> = rewritten.suspects.iter().map(|s| s.gpa).collect();
+        assert_eq!(gpas, [0x8002, 0x8005]);
     }
 }

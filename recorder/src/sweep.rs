@@ -4,18 +4,17 @@
 //! data share an image: see [`crate::disassembly`]. Where symbols say that functions begin, decoding begins anew, so that
 //! nothing out of step gets past the next function.
 
+use crate::rewrite::is_source;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a sweep found, by address.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Sweep {
-    /// RDTSC.
-    pub clock_reads: BTreeSet<u64>,
+    /// Instructions whose result the host decides: their bytes.
+    pub sources: BTreeMap<u64, Vec<u8>>,
     /// `JMP RAX`: how code that was unpacked is entered.
     pub jumps_to_rax: BTreeSet<u64>,
-    /// Instructions whose result the host decides and that nothing closes but CPUID: (address, bytes).
-    pub unclosed: Vec<(u64, Vec<u8>)>,
     /// Ports of `OUT imm8`: not free to stand for something else.
     pub ports: BTreeSet<u8>,
 }
@@ -46,10 +45,9 @@ impl Sweep {
     fn note(&mut self, instruction: &Instruction, code: &[u8], address: u64) {
         let at = instruction.ip();
         match instruction.mnemonic() {
-            Mnemonic::Rdtsc if instruction.len() == 2 => _ = self.clock_reads.insert(at),
-            Mnemonic::Rdtsc | Mnemonic::Rdtscp | Mnemonic::Rdrand | Mnemonic::Rdseed | Mnemonic::Rdpid => {
+            _ if is_source(instruction) => {
                 let start = (at - address) as usize;
-                self.unclosed.push((at, code[start..start + instruction.len()].to_vec()));
+                self.sources.insert(at, code[start..start + instruction.len()].to_vec());
             }
             Mnemonic::Jmp
                 if instruction.code() == Code::Jmp_rm64
@@ -76,8 +74,8 @@ mod tests {
         let code = [0xb8, 0x0f, 0x31, 0, 0, 0x0f, 0x31, 0x0f, 0x01, 0xf9, 0xe6, 0x80, 0xff, 0xe0];
         let mut sweep = Sweep::default();
         sweep.over(&code, 0x1000, &[]);
-        assert_eq!(sweep.clock_reads, [0x1005].into());
-        assert_eq!(sweep.unclosed, [(0x1007, vec![0x0f, 0x01, 0xf9])]);
+        let expected = [(0x1005, vec![0x0f, 0x31]), (0x1007, vec![0x0f, 0x01, 0xf9])];
+        assert_eq!(sweep.sources, expected.into());
         assert_eq!(sweep.ports, [0x80].into());
         assert_eq!(sweep.jumps_to_rax, [0x100c].into());
     }
@@ -88,6 +86,6 @@ mod tests {
         let code = [0xb8, 0x0f, 0x31, 0xc3, 0x90, 0x90];
         let mut sweep = Sweep::default();
         sweep.over(&code, 0x1000, &[0x1001]);
-        assert_eq!(sweep.clock_reads, [0x1001].into());
+        assert_eq!(sweep.sources, [(0x1001, vec![0x0f, 0x31])].into());
     }
 }

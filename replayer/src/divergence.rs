@@ -1,7 +1,7 @@
 //! A divergence: where replay and recording part, both sides shown.
 
 use std::fmt;
-use trapline_formats::{Difference, Site};
+use trapline_formats::{Difference, Instruction, Site};
 
 /// What differed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Divergence {
     pub note: String,
     /// The last exits before it, oldest first.
     pub history: Vec<PastExit>,
+    /// Instructions whose result the host decides, that make no exit, and that may have been executed since the last of them.
+    pub leads: Vec<Instruction>,
 }
 
 /// Differences listed at most.
@@ -96,6 +98,15 @@ impl fmt::Display for Divergence {
             writeln!(f, "\n  the exits before it:")?;
             for exit in &self.history {
                 writeln!(f, "  {exit}")?;
+            }
+        }
+        if !self.leads.is_empty() {
+            writeln!(
+                f,
+                "\n  a possible cause: these stand between it and the exit before, read what the host decides, and make no exit"
+            )?;
+            for lead in &self.leads {
+                writeln!(f, "  {}: {}", lead.address, lead.text())?;
             }
         }
         Ok(())

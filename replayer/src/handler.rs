@@ -99,7 +99,9 @@ impl<'a> ReplayHandler<'a> {
         let history = self.history.iter().map(|(index, site, data)| self.past(*index, *site, data)).collect();
         let expected = self.expected();
         let exit = expected.as_ref().map_or(self.exits, |e| e.index);
-        self.divergence = Some(Divergence { exit, what, expected, actual, differences, note, history });
+        let leads = Vec::new();
+        self.divergence =
+            Some(Divergence { exit, what, expected, actual, differences, note, history, leads });
     }
 
     /// KVM gave up in the middle: a divergence, for the recording went on.

@@ -19,6 +19,7 @@ mod error;
 mod handler;
 mod replay;
 mod source;
+mod suspicion;
 mod watchdog;
 
 pub use divergence::{Divergence, PastExit, What};

@@ -4,9 +4,10 @@ use crate::divergence::Divergence;
 use crate::error::ReplayError;
 use crate::handler::ReplayHandler;
 use crate::source::Source;
+use crate::suspicion;
 use crate::watchdog::Watchdog;
 use std::time::Duration;
-use trapline_formats::{Gpa, Trace, TraceError};
+use trapline_formats::{Gpa, Gva, Trace, TraceError};
 use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
 
 /// How to replay.
@@ -98,6 +99,8 @@ fn replay_from(
         silence_limit,
         progress,
     );
+    let start = trace.start_state()?;
+    let entry = Gva(start.system.segments[0].base.wrapping_add(start.registers.rip));
     let watchdog = Watchdog::start(WATCHDOG_INTERVAL);
     let result = machine.run(&mut handler);
     drop(watchdog);
@@ -107,7 +110,8 @@ fn replay_from(
         Err(error) => return Err(error),
     }
     let (exits, divergence, lost) = handler.finish();
-    if let Some(divergence) = divergence {
+    if let Some(mut divergence) = divergence {
+        divergence.leads = suspicion::leads(&machine, &divergence, entry);
         return Ok(Replay { outcome: Outcome::Diverged(Box::new(divergence)), exits, machine });
     }
     let is_enough = options.until.is_some_and(|asked| exits > asked);
@@ -144,7 +148,7 @@ fn machine_at_start(kvm: &Kvm, convention: Convention, trace: &Trace) -> Result<
         memory: header.memory.clone(),
         cpuid: header.cpuid.clone(),
         msrs_allowed: header.msrs_allowed.clone(),
-        clock_port: header.clock_port,
+        stand_ins: header.stand_ins,
     };
     let mut machine = Machine::new(kvm, &config)?;
     machine.set_convention(convention);

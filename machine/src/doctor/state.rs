@@ -10,7 +10,7 @@ use crate::kvm::{self, CAP_SREGS2};
 use crate::machine::{Machine, MachineConfig};
 use crate::{MSRS_ALLOWED, fixed_table, ioctl};
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
-use trapline_formats::MemoryRegion;
+use trapline_formats::{MemoryRegion, StandIns};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -27,7 +27,7 @@ fn save_restore(lab: &Lab<'_>) -> Answered {
         memory: vec![MemoryRegion { gpa: 0, bytes: 0x4000, readonly: false }],
         cpuid: fixed_table(lab.kvm)?,
         msrs_allowed: MSRS_ALLOWED.to_vec(),
-        clock_port: None,
+        stand_ins: StandIns::default(),
     };
     let mut machine = Machine::new(lab.kvm, &config)?;
     let mut state = machine.save()?;

@@ -13,6 +13,7 @@ use trapline_formats::Registers;
 
 /// CR4.TSD: RDTSC and RDTSCP are CPL 0's (SDM vol. 3, 2.5).
 const CR4_TSD: u64 = 1 << 2;
+const FLAG_CF: u64 = 1;
 /// CF, PF, AF, ZF, SF, OF.
 const ARITHMETIC: u64 = 0x8d5;
 
@@ -31,8 +32,8 @@ pub(crate) enum Effect {
     Clock { with_aux: bool },
     /// RDPID.
     ProcessorId,
-    /// RDRAND and RDSEED: there is no random number, as they may say at any time.
-    NoRandom,
+    /// RDRAND and RDSEED.
+    Random,
     /// MONITOR: nothing is watched.
     Monitor,
     /// MWAIT: waits as HLT does.
@@ -68,7 +69,7 @@ impl Effect {
             Mnemonic::Rdtsc => Self::Clock { with_aux: false },
             Mnemonic::Rdtscp => Self::Clock { with_aux: true },
             Mnemonic::Rdpid => Self::ProcessorId,
-            Mnemonic::Rdrand | Mnemonic::Rdseed => Self::NoRandom,
+            Mnemonic::Rdrand | Mnemonic::Rdseed => Self::Random,
             Mnemonic::Monitor => Self::Monitor,
             Mnemonic::Mwait => Self::Wait,
             Mnemonic::Xgetbv => Self::ReadXcr,
@@ -139,10 +140,6 @@ impl Effect {
                 cpu.registers.rflags = cpu.registers.rflags & !FLAG_AC | if on { FLAG_AC } else { 0 };
             }
             Self::ProcessorId => cpu.set_general(x86.op0_register(), cpu.tsc_aux),
-            Self::NoRandom => {
-                cpu.set_general(x86.op0_register(), 0);
-                cpu.registers.rflags &= !ARITHMETIC;
-            }
             Self::ReadXcr => read_xcr(cpu)?,
             Self::WriteXcr => write_xcr(cpu)?,
             Self::Native(_) => {
@@ -154,7 +151,12 @@ impl Effect {
                 let Some(operand) = operand else { return cannot("the area it names") };
                 area.carry_out(cpu, x86, operand, trampoline)?;
             }
-            Self::Overflow | Self::Clock { .. } | Self::Monitor | Self::Wait | Self::Undefined => {}
+            Self::Overflow
+            | Self::Clock { .. }
+            | Self::Random
+            | Self::Monitor
+            | Self::Wait
+            | Self::Undefined => {}
         }
         cpu.advance(x86.len());
         Ok(())
@@ -168,6 +170,13 @@ impl Effect {
         if with_aux {
             general[Registers::RCX] = cpu.tsc_aux & 0xffff_ffff;
         }
+        cpu.advance(x86.len());
+    }
+
+    /// RDRAND, RDSEED: there always is a random number, which CF says (SDM vol. 2).
+    pub(crate) fn set_random(cpu: &mut Cpu, x86: &X86, value: u64) {
+        cpu.set_general(x86.op0_register(), value);
+        cpu.registers.rflags = cpu.registers.rflags & !ARITHMETIC | FLAG_CF;
         cpu.advance(x86.len());
     }
 }

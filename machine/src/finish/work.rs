@@ -15,6 +15,8 @@ pub(crate) enum Step {
     Whole,
     /// It reads the clock.
     Clock,
+    /// It reads a random number.
+    Random,
     /// It waits.
     Halt,
     /// It reads from a device: GPA and number of bytes.
@@ -88,6 +90,7 @@ impl Work {
         match self.effect {
             _ if self.fault.is_some() => Ok(Step::Whole),
             Effect::Clock { .. } => Ok(Step::Clock),
+            Effect::Random => Ok(Step::Random),
             Effect::Wait => Ok(Step::Halt),
             _ if !self.fragments.is_empty() => Ok(self.fragment()),
             // What it writes must be known at its exit.
@@ -110,12 +113,17 @@ impl Work {
 
     /// The step after the one that was answered with `answer`.
     pub(crate) fn answered(&mut self, answer: &[u8], trampoline: &mut Trampoline) -> Result<Step, Stop> {
-        if let Effect::Clock { with_aux } = self.effect
-            && self.fault.is_none()
-        {
-            let value = answer.iter().rev().fold(0, |all, b| all << 8 | u64::from(*b));
-            Effect::set_clock(&mut self.cpu, &self.x86, value, with_aux);
-            return self.finish(Ok(()));
+        let value = || answer.iter().rev().fold(0, |all, b| all << 8 | u64::from(*b));
+        match self.effect {
+            Effect::Clock { with_aux } if self.fault.is_none() => {
+                Effect::set_clock(&mut self.cpu, &self.x86, value(), with_aux);
+                return self.finish(Ok(()));
+            }
+            Effect::Random if self.fault.is_none() => {
+                Effect::set_random(&mut self.cpu, &self.x86, value());
+                return self.finish(Ok(()));
+            }
+            _ => {}
         }
         let Some(fragment) = self.fragments.get(self.next) else { return self.compute(trampoline) };
         if let Some(operand) = &mut self.operand

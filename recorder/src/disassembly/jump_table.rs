@@ -86,6 +86,6 @@ mod tests {
         let views = [View { linear: 0x1000, offset: 0, bytes: code.len() as u64 }];
         let entry = Entry { segment_base: 0, ip: 0x1000, mode: CpuMode::Long64 };
         let found = find(&code, &views, &[entry], &[], |i| i.mnemonic() == Mnemonic::Rdtsc);
-        assert_eq!(found, [0x10].into());
+        assert_eq!(found, [(0x10, 2)].into());
     }
 }

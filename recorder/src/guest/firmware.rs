@@ -44,7 +44,7 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
     // The reset vector: CS base FFFF0000, IP FFF0 (SDM vol. 3, 10.1.4); the far jump there leads to F000:xxxx.
     let reset = Entry { segment_base: 0xffff_0000, ip: 0xfff0, mode: CpuMode::Real16 };
     let services = SERVICES.map(|ip| Entry { segment_base: 0xf_0000, ip, mode: CpuMode::Real16 });
-    let rewritten = rewrite::clock_reads(image, &views, &[reset], &services);
+    let rewritten = rewrite::sources(image, &views, &[reset], &services);
     let low = rewritten.image[(bytes - legacy) as usize..].to_vec();
     Ok(Guest {
         entry: "firmware".into(),
@@ -54,7 +54,7 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
         files,
         rewrites: rewritten.rewrites,
         suspects: rewritten.suspects,
-        clock_port: rewritten.clock_port,
+        stand_ins: rewritten.stand_ins,
         hand_off: None,
         start: Start::Reset,
     })

@@ -38,7 +38,7 @@ pub fn from_bytes(image: Vec<u8>, mode: Mode, ram_bytes: u64) -> Result<Guest, R
     let files = vec![file("flat image", Path::new("built-in"), &image)];
     let view = View { linear: ENTRY, offset: 0, bytes: image.len() as u64 };
     let entry = Entry { segment_base: 0, ip: ENTRY, mode: mode.cpu_mode() };
-    let rewritten = rewrite::clock_reads(image, &[view], &[entry], &[]);
+    let rewritten = rewrite::sources(image, &[view], &[entry], &[]);
     let start = EntryState {
         mode,
         ip: ENTRY,
@@ -57,7 +57,7 @@ pub fn from_bytes(image: Vec<u8>, mode: Mode, ram_bytes: u64) -> Result<Guest, R
         files,
         rewrites: rewritten.rewrites,
         suspects: rewritten.suspects,
-        clock_port: rewritten.clock_port,
+        stand_ins: rewritten.stand_ins,
         hand_off: None,
         start: Start::Entered(start),
     })

@@ -22,7 +22,7 @@ use super::{Guest, Start, acpi, file, ram_regions, read_image};
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use std::path::Path;
-use trapline_formats::{Gpa, GuestFile, MemoryRegion, Rewrite, Suspect};
+use trapline_formats::{Gpa, GuestFile, MemoryRegion, Rewrite, StandIns, Suspect};
 
 /// Zero page or start info.
 const BOOT_INFO: u64 = 0x7000;
@@ -74,7 +74,7 @@ struct Loaded {
     end: u64,
     rewrites: Vec<Rewrite>,
     suspects: Vec<Suspect>,
-    clock_port: Option<u8>,
+    stand_ins: StandIns,
     hand_off: Option<HandOff>,
 }
 
@@ -120,7 +120,7 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
         files,
         rewrites: loaded.rewrites,
         suspects: loaded.suspects,
-        clock_port: loaded.clock_port,
+        stand_ins: loaded.stand_ins,
         hand_off: loaded.hand_off,
         start: Start::Entered(start),
     })

@@ -95,7 +95,7 @@ fn rewrites_that_are_not_told_are_found_where_the_clock_was_read() {
     let Some(host) = host() else { return };
     let mut mutated = Mutated::of(&host, &trapline_guests::tsc_64());
     mutated.plain.header.rewrites.clear();
-    mutated.plain.header.clock_port = None;
+    mutated.plain.header.stand_ins.clock = None;
     let divergence = mutated.divergence(&host);
     assert_diverged(&divergence, What::Site, mutated.exits_at(ExitKind::ClockRead, 0)[0]);
 }

@@ -177,6 +177,12 @@ guests! {
     rdtscp_32: "rdtscp.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// RDTSCP.
     rdtscp_64: "rdtscp.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// RDRAND and RDSEED.
+    random_16: "random.s", 16, Ends::Exit(0), Some(b"ok\n");
+    /// RDRAND and RDSEED.
+    random_32: "random.s", 32, Ends::Exit(0), Some(b"ok\n");
+    /// RDRAND and RDSEED.
+    random_64: "random.s", 64, Ends::Exit(0), Some(b"ok\n");
     /// A software interrupt that leads nowhere.
     int_nowhere_32: "int_nowhere.s", 32, Ends::TripleFault, Some(b"bye\n");
     /// A software interrupt that leads nowhere.
@@ -298,6 +304,21 @@ guest! {
 guest! {
     /// Interrupts for ever, for tests of bad guests: it ends only where it is cut, which is nowhere in particular.
     storm_64, "storm.s", 64, Ends::Never, Some(b"storm\n")
+}
+
+guest! {
+    /// A clock read that no disassembly finds, in a register at an exit.
+    hidden_clock_64, "hidden_clock.s", 64, Ends::Exit(0), Some(b"")
+}
+
+guest! {
+    /// A clock read that no disassembly finds, of which only bits are left at an exit.
+    hidden_bits_64, "hidden_bits.s", 64, Ends::Exit(0), Some(b"")
+}
+
+guest! {
+    /// A random number that no disassembly finds.
+    hidden_random_64, "hidden_random.s", 64, Ends::Exit(0), Some(b"")
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use super::{Loaded, Protocol};
 use crate::disassembly::{Entry, View};
 use crate::guest::entry::Mode;
 use crate::hand_off::{HandOff, JMP_RAX};
-use crate::rewrite::{self, Port};
+use crate::rewrite::{self, Ports};
 use crate::sweep::Sweep;
 use linux_loader::loader::KernelLoader;
 use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::bzimage::BzImage;
 use std::io::Cursor;
-use trapline_formats::{CpuMode, Gpa, Suspect};
+use trapline_formats::{CpuMode, Gpa, StandIns, Suspect};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// "HdrS" in the setup header.
@@ -51,7 +51,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         end,
         rewrites: Vec::new(),
         suspects: Vec::new(),
-        clock_port: None,
+        stand_ins: StandIns::default(),
         hand_off: None,
     };
     if header.payload_length == 0 || !has_64 {
@@ -87,11 +87,11 @@ fn plain(mut loaded: Loaded, at: u64, bytes: Vec<u8>) -> Loaded {
     let entry = |ip, mode| Entry { segment_base: 0, ip, mode };
     let entries = [entry(loaded.ip, loaded.mode.cpu_mode())];
     let likely = [entry(at, CpuMode::Protected32)];
-    let rewritten = rewrite::clock_reads(bytes, &views, &entries, &likely);
+    let rewritten = rewrite::sources(bytes, &views, &entries, &likely);
     loaded.contents = vec![(Gpa(at), rewritten.image)];
     loaded.rewrites = rewritten.rewrites;
     loaded.suspects = rewritten.suspects;
-    loaded.clock_port = rewritten.clock_port;
+    loaded.stand_ins = rewritten.stand_ins;
     loaded
 }
 
@@ -111,19 +111,23 @@ fn packed(mut loaded: Loaded, at: u64, mut bytes: Vec<u8>) -> Result<Loaded, Str
     sweep.over(&bytes[end..], at + end as u64, &[]);
     let mut ports = sweep.ports.clone();
     ports.extend(inner.iter().flat_map(|text| &text.sweep.ports));
-    let (clock, jump) = (Port::free(&ports, 0)?, Port::free(&ports, 1)?);
-    let mut put = |gpa: u64, code: [u8; 2]| {
+    let (ports, jump) = Ports::free_with_one_more(&ports)?;
+    let mut put = |gpa: u64, code: &[u8]| {
         let offset = (gpa - at) as usize;
-        bytes[offset..offset + 2].copy_from_slice(&code);
+        bytes[offset..offset + code.len()].copy_from_slice(code);
     };
-    for &gpa in &sweep.clock_reads {
-        put(gpa, clock.instruction());
-        loaded.rewrites.push(rewrite::clock_read(gpa, clock, "decoding the unpacking code from end to end"));
+    for (&gpa, original) in &sweep.sources {
+        match ports.rewrite(gpa, original, "decoding the unpacking code from end to end") {
+            Some(rewrite) => {
+                put(gpa, &rewrite.replacement);
+                loaded.rewrites.push(rewrite);
+            }
+            None => loaded.suspects.push(Suspect { gpa, bytes: original.clone() }),
+        }
     }
-    loaded.suspects = sweep.unclosed.iter().map(|(gpa, b)| Suspect { gpa: *gpa, bytes: b.clone() }).collect();
     if let Some(text) = inner {
         for &gpa in &sweep.jumps_to_rax {
-            put(gpa, jump.instruction());
+            put(gpa, &jump.instruction());
             loaded.rewrites.push(trapline_formats::Rewrite {
                 gpa,
                 original: JMP_RAX.to_vec(),
@@ -131,10 +135,11 @@ fn packed(mut loaded: Loaded, at: u64, mut bytes: Vec<u8>) -> Result<Loaded, Str
                 found_by: "decoding the unpacking code from end to end".into(),
             });
         }
-        loaded.suspects.extend(text.suspects());
-        loaded.hand_off = Some(HandOff { port: jump.0, entry: text.entry, rewrites: text.rewrites(clock) });
+        let (rewrites, suspects) = text.rewrites(ports);
+        loaded.suspects.extend(suspects);
+        loaded.hand_off = Some(HandOff { port: jump.0, entry: text.entry, rewrites });
     }
-    loaded.clock_port = Some(clock.0);
+    loaded.stand_ins = ports.stand_ins();
     loaded.contents = vec![(Gpa(at), bytes)];
     Ok(loaded)
 }

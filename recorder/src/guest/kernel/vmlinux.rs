@@ -3,11 +3,11 @@
 use super::text::Text;
 use super::{Loaded, Protocol};
 use crate::guest::entry::Mode;
-use crate::rewrite::{self, Port};
+use crate::rewrite::Ports;
 use linux_loader::loader::elf::{Elf, PvhBootCapability};
 use linux_loader::loader::{KernelLoader, KernelLoaderResult};
 use std::io::Cursor;
-use trapline_formats::{Gpa, Suspect};
+use trapline_formats::{Gpa, Rewrite, StandIns, Suspect};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// `e_ident` of a 64-bit little-endian ELF file, and EM_X86_64 as its machine.
@@ -31,12 +31,11 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
             return Err("an ELF file has no 32-bit Linux entry: only a bzImage has".into());
         }
     };
-    let port = Port::free(&text.sweep.ports, 0)?;
-    let mut rewrites = Vec::new();
-    for rewrite in text.rewrites(port) {
+    let ports = Ports::free(&text.sweep.ports)?;
+    let (rewrites, suspects) = text.rewrites(ports);
+    for rewrite in &rewrites {
         let at = (rewrite.gpa - text.start) as usize;
-        bytes[at..at + 2].copy_from_slice(&rewrite.replacement);
-        rewrites.push(rewrite);
+        bytes[at..at + rewrite.replacement.len()].copy_from_slice(&rewrite.replacement);
     }
     Ok(Loaded {
         entry,
@@ -46,9 +45,9 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         is_pvh,
         contents: vec![(Gpa(text.start), bytes)],
         end: result.kernel_end,
-        clock_port: (!rewrites.is_empty()).then_some(port.0),
+        stand_ins: if rewrites.is_empty() { StandIns::default() } else { ports.stand_ins() },
         rewrites,
-        suspects: text.suspects(),
+        suspects,
         hand_off: None,
     })
 }
@@ -68,18 +67,16 @@ fn place(image: &[u8], text: &Text, low: u64) -> Result<(KernelLoaderResult, Vec
 }
 
 impl Text {
-    /// The clock reads of this kernel, by the physical address it was linked for.
-    pub(super) fn rewrites(&self, port: Port) -> Vec<trapline_formats::Rewrite> {
-        let physical = self.sweep.clock_reads.iter().filter_map(|at| self.physical(*at));
-        physical
-            .map(|gpa| rewrite::clock_read(gpa, port, "decoding the kernel's code from end to end"))
-            .collect()
-    }
-
-    /// Instructions whose result the host decides, and that only CPUID keeps a kernel from executing.
-    pub(super) fn suspects(&self) -> Vec<Suspect> {
-        let suspect =
-            |(at, bytes): &(u64, Vec<u8>)| Some(Suspect { gpa: self.physical(*at)?, bytes: bytes.clone() });
-        self.sweep.unclosed.iter().filter_map(suspect).collect()
+    /// The sources of this kernel, by the physical address it was linked for: those that are rewritten, and the others.
+    pub(super) fn rewrites(&self, ports: Ports) -> (Vec<Rewrite>, Vec<Suspect>) {
+        let (mut rewrites, mut suspects) = (Vec::new(), Vec::new());
+        for (address, original) in &self.sweep.sources {
+            let Some(gpa) = self.physical(*address) else { continue };
+            match ports.rewrite(gpa, original, "decoding the kernel's code from end to end") {
+                Some(rewrite) => rewrites.push(rewrite),
+                None => suspects.push(Suspect { gpa, bytes: original.clone() }),
+            }
+        }
+        (rewrites, suspects)
     }
 }
