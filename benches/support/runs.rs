@@ -4,8 +4,9 @@ use regex::bytes::Regex;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use trapline_formats::{ClockMode, Trace};
-use trapline_machine::doctor::window_is_prompt;
+use trapline_machine::doctor::{user_mode_can_call, window_is_prompt};
 use trapline_machine::{Convention, Kvm, describe_host, open_and_probe};
+use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::guest::{firmware, flat};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{Guest, RecordOptions, Recorder, Recording};
@@ -68,7 +69,31 @@ impl Job {
         let name = "SeaBIOS";
         Some(Self { name, guest, clock, max_exits: None, until_console: Some("No bootable device") })
     }
+
+    /// A small Linux to the end of its user space, or of its first process where that cannot call the kernel; `None` where it
+    /// has not been built.
+    pub fn linux(host: &Host) -> Option<Self> {
+        let folder =
+            std::env::var_os("TRAPLINE_GUESTS").map_or_else(|| "target/guests".into(), PathBuf::from);
+        let calls = user_mode_can_call(&host.kvm).unwrap();
+        let (initrd, words) =
+            if calls { ("shell.cpio.gz", "") } else { ("first-process.cpio.gz", PLAIN_CPU) };
+        let (image, initrd) = (folder.join("linux/vmlinux"), folder.join(initrd));
+        if !image.exists() || !initrd.exists() {
+            return None;
+        }
+        let cmdline = format!("{LINUX} {words}");
+        let kernel =
+            Kernel { image: &image, initrd: Some(&initrd), cmdline: &cmdline, protocol: Protocol::Auto };
+        let guest = kernel::load(kernel, 64 << 20).unwrap();
+        Some(Self { name: "Linux", guest, clock: ClockMode::Virtual, max_exits: None, until_console: None })
+    }
 }
+
+/// As in `tests/end_to_end/kernels.rs`, where the reasons stand.
+const LINUX: &str = "console=ttyS0 nokaslr mitigations=off tsc=unstable panic=-1 lpj=1000000 nolapic noapic";
+const PLAIN_CPU: &str =
+    "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid,rdrand,rdseed noxsave";
 
 /// A finished run.
 #[derive(Debug, Clone, Copy)]
