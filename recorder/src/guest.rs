@@ -5,6 +5,15 @@ pub mod entry;
 pub mod firmware;
 pub mod flat;
 pub mod kernel;
+mod kind;
+mod memory_map;
+mod mp_table;
+pub mod multiboot;
+
+#[cfg(test)]
+mod mutated;
+#[cfg(test)]
+mod samples;
 
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;

@@ -1,8 +1,8 @@
 //! Closes RDTSC: rewrites it into `OUT imm8, AL`, which is as long and exits on every engine.
 
 use crate::disassembly::{self, Entry, View};
-use iced_x86::Mnemonic;
-use std::collections::BTreeSet;
+use iced_x86::{Instruction, Mnemonic};
+use std::collections::{BTreeMap, BTreeSet};
 use trapline_formats::{Rewrite, Suspect};
 
 /// RDTSC (SDM vol. 2).
@@ -54,30 +54,45 @@ pub struct Rewritten {
 }
 
 /// Rewrites the clock reads that are reached from `entries`, or from `likely` ones if what they lead to is code.
-pub fn clock_reads(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
-    let found = disassembly::find(&image, views, entries, likely, |i| {
-        i.mnemonic() == Mnemonic::Rdtsc && i.len() == RDTSC.len()
-    });
+pub fn clock_reads(image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
+    let found = reached(&image, views, entries, likely);
+    clock_reads_at(image, views, &found)
+}
+
+/// Offsets of the clock reads that are reached, and how they were found.
+pub fn reached(
+    image: &[u8],
+    views: &[View],
+    entries: &[Entry],
+    likely: &[Entry],
+) -> BTreeMap<u64, &'static str> {
+    let is_clock_read = |i: &Instruction| i.mnemonic() == Mnemonic::Rdtsc && i.len() == RDTSC.len();
+    let found = disassembly::find(image, views, entries, likely, is_clock_read);
+    found.into_iter().map(|offset| (offset, "disassembly from entry points")).collect()
+}
+
+/// Rewrites the clock reads at these offsets; what else looks like one and can be seen is suspect.
+pub fn clock_reads_at(mut image: Vec<u8>, views: &[View], found: &BTreeMap<u64, &'static str>) -> Rewritten {
     let is_free = |port: &&u8| !image.windows(2).any(|w| w == [OUT_IMM8_AL, **port]);
     let port = PORTS.iter().find(is_free).copied().filter(|_| !found.is_empty());
     let gpa = |offset: u64| {
         // Where an image is seen twice, the last view is the one that runs.
         let view = views.iter().rev().find(|v| offset.wrapping_sub(v.offset) < v.bytes);
-        view.map_or(offset, |v| v.linear + (offset - v.offset))
+        view.map(|v| v.linear + (offset - v.offset))
     };
-    let is_rewritten = |offset: &u64| port.is_some() && found.contains(offset);
+    let is_rewritten = |offset: &u64| port.is_some() && found.contains_key(offset);
     let suspects = image
         .windows(2)
         .enumerate()
         .filter(|(_, w)| *w == RDTSC)
         .map(|(offset, _)| offset as u64)
         .filter(|offset| !is_rewritten(offset))
-        .map(|offset| Suspect { gpa: gpa(offset), bytes: RDTSC.to_vec() })
+        .filter_map(|offset| Some(Suspect { gpa: gpa(offset)?, bytes: RDTSC.to_vec() }))
         .collect();
     let mut rewrites = Vec::new();
-    if let Some(port) = port {
-        for &offset in &found {
-            let rewrite = clock_read(gpa(offset), Port(port), "disassembly from entry points");
+    for (&offset, found_by) in found {
+        if let (Some(port), Some(gpa)) = (port, gpa(offset)) {
+            let rewrite = clock_read(gpa, Port(port), found_by);
             image[offset as usize..offset as usize + 2].copy_from_slice(&rewrite.replacement);
             rewrites.push(rewrite);
         }

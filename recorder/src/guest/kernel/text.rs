@@ -41,7 +41,7 @@ impl Text {
                 continue;
             }
             let code = section.data(endian, image).map_err(|e| format!("a section is damaged: {e}"))?;
-            text.sweep.over(code, section.sh_addr(endian), &starts);
+            text.sweep.over(64, code, section.sh_addr(endian), &starts);
         }
         Ok(text)
     }
@@ -54,7 +54,7 @@ impl Text {
     /// Where a virtual address is loaded.
     pub fn physical(&self, address: u64) -> Option<u64> {
         let holds = |(virt, _, bytes): &&(u64, u64, u64)| address.wrapping_sub(*virt) < *bytes;
-        self.segments.iter().find(holds).map(|(virt, phys, _)| phys + (address - virt))
+        self.segments.iter().find(holds).map(|(virt, phys, _)| phys.wrapping_add(address - virt))
     }
 }
 

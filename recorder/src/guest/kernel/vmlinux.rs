@@ -34,8 +34,9 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
     let port = Port::free(&text.sweep.ports, 0)?;
     let mut rewrites = Vec::new();
     for rewrite in text.rewrites(port) {
-        let at = (rewrite.gpa - text.start) as usize;
-        bytes[at..at + 2].copy_from_slice(&rewrite.replacement);
+        let at = rewrite.gpa.wrapping_sub(text.start) as usize;
+        let place = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..2));
+        place.ok_or("its sections are not in what it loads")?.copy_from_slice(&rewrite.replacement);
         rewrites.push(rewrite);
     }
     Ok(Loaded {
