@@ -23,7 +23,8 @@ pub struct Sweep {
 impl Sweep {
     /// Sweeps code of 32 or 64 `bits` at `address`; `starts` are addresses of functions, ascending.
     pub fn over(&mut self, bits: u32, code: &[u8], address: u64, starts: &[u64]) {
-        let end = address + code.len() as u64;
+        // A damaged file may say that its code lies at the end of everything.
+        let end = address.saturating_add(code.len() as u64);
         let first = starts.partition_point(|s| *s <= address);
         let last = starts.partition_point(|s| *s < end);
         let bounds: Vec<u64> =
@@ -80,6 +81,13 @@ mod tests {
         assert_eq!(sweep.unclosed, [(0x1007, vec![0x0f, 0x01, 0xf9])]);
         assert_eq!(sweep.ports, [0x80].into());
         assert_eq!(sweep.jumps_to_rax, [0x100c].into());
+    }
+
+    #[test]
+    fn code_that_claims_to_lie_at_the_end_of_memory_does_no_harm() {
+        let mut sweep = Sweep::default();
+        sweep.over(64, &[0x0f, 0x31, 0xc3, 0x90], u64::MAX - 1, &[0, 1, u64::MAX]);
+        assert_eq!(sweep.clock_reads.len(), 0);
     }
 
     #[test]

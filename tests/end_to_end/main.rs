@@ -8,5 +8,6 @@
 mod checker;
 mod kernels;
 mod matrix;
+mod multiboot;
 mod seabios;
 mod support;

@@ -6,7 +6,7 @@
 //! | ELF vmlinux with a PVH note (Xen, docs/misc/pvh.pandoc) | PVH | 32-bit, EBX: start info |
 //! | ELF vmlinux without one | 64-bit Linux | RSI: zero page |
 //!
-//! Low memory: GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below 0x9000, command line at
+//! Low memory: BIOS data area at 0x400, GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below 0x9000, command line at
 //! 0x20000, ACPI tables at 0xE0000, MP table at 0xF0000; the first 4 GiB are identity-mapped. The initial RAM disk lies at the end of low RAM.
 
 mod bzimage;
@@ -17,7 +17,7 @@ mod vmlinux;
 mod zero_page;
 
 use super::entry::{EntryState, Mode};
-use super::{Guest, Start, acpi, file, kind, memory_map, mp_table, ram_regions, read_image};
+use super::{Guest, Start, file, firmware_tables, kind, memory_map, ram_regions, read_image};
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use std::path::Path;
@@ -101,7 +101,7 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
     let longest = loaded.header.map_or(CMDLINE_ROOM, |h| h.cmdline_size as usize);
     check_cmdline(kernel.cmdline, longest.min(CMDLINE_ROOM - 1))?;
     contents.push((Gpa(CMDLINE), [kernel.cmdline.as_bytes(), b"\0"].concat()));
-    contents.extend([acpi::tables(), mp_table::tables()]);
+    contents.extend(firmware_tables());
     contents.extend(boot_info(&loaded, kernel.cmdline.len() as u64, initrd, &memory));
     let register = if loaded.is_pvh { RBX } else { RSI };
     let start = EntryState {

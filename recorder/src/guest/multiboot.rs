@@ -5,7 +5,7 @@
 //! | with address fields in its header (flag 16) | as those say, whatever kind of file it is |
 //! | 32-bit ELF file | by its program headers, at their physical addresses |
 //!
-//! EAX holds the loader's magic number, EBX the address of the information structure, 0x7000. Low memory: GDT at 0x500, stack
+//! EAX holds the loader's magic number, EBX the address of the information structure, 0x7000. Low memory: BIOS data area at 0x400, GDT at 0x500, stack
 //! below 0x7000 (a kernel should bring its own of both), command line, list and texts of the modules at 0x20000, ACPI tables at
 //! 0xE0000, MP table at 0xF0000. The modules lie behind the kernel, each at a page.
 
@@ -15,7 +15,9 @@ mod info;
 
 use super::entry::{EntryState, GDT, Mode};
 use super::kernel::check_cmdline;
-use super::{Guest, Start, acpi, file, kind, memory_map, mp_table, ram_regions, read_image};
+use super::{
+    Guest, Start, acpi, bios_data, file, firmware_tables, kind, memory_map, ram_regions, read_image,
+};
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
 use crate::rewrite;
@@ -86,7 +88,7 @@ pub fn load(kernel: Multiboot<'_>, ram_bytes: u64) -> Result<Guest, RecorderErro
         (Gpa(s.gpa), rewritten.image[start..start + s.file_bytes as usize].to_vec())
     }));
     contents.extend(info::build(INFO, TEXTS, kernel.cmdline, &placed, &memory_map::of(&memory)));
-    contents.extend([acpi::tables(), mp_table::tables()]);
+    contents.extend(firmware_tables());
     let start = entry_state(layout.ip);
     contents.extend(start.tables());
     Ok(Guest {
@@ -120,13 +122,15 @@ fn layout(bytes: &[u8], low: u64) -> Result<Layout, String> {
     let header = Header::find(bytes).map_err(|e| format!("{e}{}", kind::hint(bytes, "--multiboot")))?;
     let layout = Layout::of(bytes, &header, low)?;
     let taken = [
-        ("the descriptor table", GDT, GDT + 0x100),
+        ("the BIOS data area and the descriptor table", bios_data::AT, GDT + 0x100),
         ("the boot information", INFO, INFO + PAGE),
         ("the command line", TEXTS, TEXTS + TEXTS_ROOM as u64),
         ("the ACPI and MP tables", acpi::RSDP, acpi::END),
     ];
     for segment in &layout.segments {
-        if let Some((what, start, end)) = taken.iter().find(|(_, start, end)| segment.gpa < *end && *start < segment.end()) {
+        if let Some((what, start, end)) =
+            taken.iter().find(|(_, start, end)| segment.gpa < *end && *start < segment.end())
+        {
             return Err(format!(
                 "it wants to lie at {:#x}..{:#x}, and {start:#x}..{end:#x} holds {what}: link it for 1 MiB or above",
                 segment.gpa,
@@ -192,8 +196,7 @@ fn rewrite_clock_reads(bytes: Vec<u8>, layout: &Layout) -> rewrite::Rewritten {
     let view = |linear: u64, s: &Segment| View { linear, offset: s.offset, bytes: s.file_bytes };
     let code = || layout.segments.iter().filter(|s| s.is_code);
     // The last view is where it is loaded.
-    let views: Vec<View> =
-        code().map(|s| view(s.linear, s)).chain(code().map(|s| view(s.gpa, s))).collect();
+    let views: Vec<View> = code().map(|s| view(s.linear, s)).chain(code().map(|s| view(s.gpa, s))).collect();
     let entry = Entry { segment_base: 0, ip: layout.ip, mode: CpuMode::Protected32 };
     let mut found = rewrite::reached(&bytes, &views, &[entry], &[]);
     for offset in &layout.clock_reads {

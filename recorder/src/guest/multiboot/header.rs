@@ -67,7 +67,10 @@ impl Header {
 
     fn with(searched: &[u8], offset: usize, flags: u32) -> Result<Self, String> {
         if flags & VIDEO != 0 {
-            return Err("its header requires a video mode (flag 2), and the guest has no display: clear that flag".into());
+            return Err(
+                "its header requires a video mode (flag 2), and the guest has no display: clear that flag"
+                    .into(),
+            );
         }
         let unknown = flags & REQUIRED & !(PAGE_ALIGNED_MODULES | MEMORY_INFO);
         if unknown != 0 {
@@ -120,7 +123,10 @@ mod tests {
         assert_eq!(Header::find(&file(0, &header(3))), Ok(Header { offset: 0, addresses: None }));
         assert_eq!(Header::find(&file(8180, &header(0))).map(|h| h.offset), Ok(8180));
         for (offset, why) in [(8184, "one that does not end in time"), (6, "one that is not aligned")] {
-            assert!(Header::find(&file(offset, &header(3))).unwrap_err().contains("no multiboot header"), "{why}");
+            assert!(
+                Header::find(&file(offset, &header(3))).unwrap_err().contains("no multiboot header"),
+                "{why}"
+            );
         }
         assert!(Header::find(&[]).unwrap_err().contains("no multiboot header"));
     }

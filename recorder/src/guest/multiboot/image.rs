@@ -2,9 +2,9 @@
 
 use super::header::{Addresses, Header};
 use crate::sweep::Sweep;
+use object::LittleEndian;
 use object::elf::{EM_386, FileHeader32, PF_X, PT_LOAD, SHF_EXECINSTR, SHT_NOBITS, STT_FUNC, STT_NOTYPE};
 use object::read::elf::{ElfFile32, FileHeader, ProgramHeader, SectionHeader, Sym};
-use object::LittleEndian;
 use std::collections::BTreeSet;
 
 type Elf<'a> = ElfFile32<'a, LittleEndian>;
@@ -79,7 +79,8 @@ impl Layout {
 /// As bit 16 of the header's flags says (Multiboot Specification 0.6.96, 3.1.3), whatever kind of file it is.
 fn by_header(image: &[u8], at: usize, addresses: &Addresses) -> Result<Layout, String> {
     let &Addresses { header, load, load_end, bss_end, entry } = addresses;
-    let wrong = |what: &str| format!("the addresses in its header contradict each other: {what} ({addresses:x?})");
+    let wrong =
+        |what: &str| format!("the addresses in its header contradict each other: {what} ({addresses:x?})");
     let before = header.checked_sub(load).ok_or_else(|| wrong("the header lies before what is loaded"))?;
     let offset = (at as u64)
         .checked_sub(before.into())
@@ -140,7 +141,10 @@ fn by_elf(image: &[u8]) -> Result<Layout, String> {
 }
 
 /// The part of a program header; nothing if it is empty.
-fn segment(image: &[u8], part: &object::elf::ProgramHeader32<LittleEndian>) -> Result<Option<Segment>, String> {
+fn segment(
+    image: &[u8],
+    part: &object::elf::ProgramHeader32<LittleEndian>,
+) -> Result<Option<Segment>, String> {
     let segment = Segment {
         offset: part.p_offset(ENDIAN).into(),
         file_bytes: part.p_filesz(ENDIAN).into(),

@@ -28,7 +28,13 @@ pub(super) struct Placed {
 
 /// The structure at `at`, with the memory map and the loader's name behind it; and the command line at `texts`, with the
 /// modules' list and texts behind it.
-pub(super) fn build(at: u64, texts: u64, cmdline: &str, modules: &[Placed], map: &[Row]) -> Vec<(Gpa, Vec<u8>)> {
+pub(super) fn build(
+    at: u64,
+    texts: u64,
+    cmdline: &str,
+    modules: &[Placed],
+    map: &[Row],
+) -> Vec<(Gpa, Vec<u8>)> {
     let rows = memory_map(map);
     let (map_at, name_at) = (at + INFO_BYTES, at + INFO_BYTES + rows.len() as u64);
     let mut strings = Vec::new();
@@ -75,7 +81,8 @@ fn memory_map(map: &[Row]) -> Vec<u8> {
 
 /// KiBs of RAM from address 0, and from 1 MiB up to the first hole.
 fn sizes(map: &[Row]) -> (u64, u64) {
-    let ram_at = |address| map.iter().find(|row| row.0 == address && row.2 == RAM).map_or(0, |row| row.1 >> 10);
+    let ram_at =
+        |address| map.iter().find(|row| row.0 == address && row.2 == RAM).map_or(0, |row| row.1 >> 10);
     (ram_at(0), ram_at(ONE_MIB))
 }
 

@@ -71,7 +71,10 @@ fn address_fields_that_cannot_be_are_refused_with_the_reason() {
     refused([0x10_0000, 0x10_0010, 0, 0, 0x10_0010], "the header lies before");
     refused([0x10_0010, 0x10_0000, 0, 0, 0x10_0000], "begins before the file does");
     refused([0x10_0000, 0x10_0000, 0xf_0000, 0, 0x10_0000], "the end lies before the start");
-    refused([0x10_0000, 0x10_0000, 0x10_0201, 0, 0x10_0000], "promises 513 bytes from offset 0x0 on, and 512");
+    refused(
+        [0x10_0000, 0x10_0000, 0x10_0201, 0, 0x10_0000],
+        "promises 513 bytes from offset 0x0 on, and 512",
+    );
     refused([0x10_0000, 0x10_0000, 0, 0x10_0010, 0x10_0000], "zeroed memory ends before");
     refused([0x10_0000, 0x10_0000, 0, 0, 0x20_0000], "entry point 0x200000 is in nothing");
     refused([0xffff_ff00, 0xffff_ff00, 0, 0, 0xffff_ff00], "give it more --memory");
@@ -90,7 +93,7 @@ fn elf_files_that_cannot_be_are_refused_with_the_reason() {
     refused((0, 1, 0), "no ELF file");
     refused((18, 2, 8), "another machine (8)");
     refused((44, 2, 0), "nothing to load");
-    refused((44, 2, 9), "entry point");
+    refused((44, 2, 0xfff), "ELF headers are damaged");
     refused((28, 4, 0x10_0000), "ELF headers are damaged");
     refused((PROGRAM + 4, 4, 0xffff_ffff), "truncated");
     refused((PROGRAM + 16, 4, 0x10_0000), "more bytes in the file than in memory");
