@@ -3,6 +3,7 @@
 use crate::args::{BootProtocol, Clock, FlatMode, Record};
 use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
+use crate::triple_fault;
 use crate::{FAILED, INTERRUPTED};
 use anyhow::{Context, Result, bail};
 use indicatif::HumanBytes;
@@ -80,6 +81,9 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let seconds = started.elapsed().as_secs_f64();
     if !args.quiet {
         summarize(args, &recording.end, recording.bytes, seconds, verbose);
+        if recording.end.reason == EndReason::TripleFault {
+            eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
+        }
     }
     Ok(match &recording.end.reason {
         EndReason::Interrupted => INTERRUPTED,

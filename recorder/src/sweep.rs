@@ -25,6 +25,9 @@ impl Sweep {
     pub fn over(&mut self, bits: u32, code: &[u8], address: u64, starts: &[u64]) {
         // A damaged file may say that its code lies at the end of everything.
         let end = address.saturating_add(code.len() as u64);
+        if end == address {
+            return;
+        }
         let first = starts.partition_point(|s| *s <= address);
         let last = starts.partition_point(|s| *s < end);
         let bounds: Vec<u64> =
@@ -87,7 +90,15 @@ mod tests {
     fn code_that_claims_to_lie_at_the_end_of_memory_does_no_harm() {
         let mut sweep = Sweep::default();
         sweep.over(64, &[0x0f, 0x31, 0xc3, 0x90], u64::MAX - 1, &[0, 1, u64::MAX]);
+        sweep.over(64, &[0x0f, 0x31], u64::MAX, &[u64::MAX]);
         assert_eq!(sweep.clock_reads.len(), 0);
+    }
+
+    #[test]
+    fn an_empty_section_with_a_symbol_holds_nothing() {
+        let mut sweep = Sweep::default();
+        sweep.over(64, &[], 0x1000, &[0x1000]);
+        assert_eq!(sweep, Sweep::default());
     }
 
     #[test]
