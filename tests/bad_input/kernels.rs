@@ -114,9 +114,8 @@ fn modules_that_are_missing_empty_too_large_or_told_too_much_are_refused() {
     folder.file("empty", b"");
     folder.file("large", &vec![0; 2 << 20]);
     let run = |modules: &[&str]| {
-        let mut args = vec!["record", "--multiboot", "kernel", "--memory", "3M"];
-        modules.iter().for_each(|m| args.extend(["--module", m]));
-        folder.run(&args)
+        let modules: Vec<&str> = modules.iter().flat_map(|m| ["--module", *m]).collect();
+        folder.run(&[&["record", "--multiboot", "kernel", "--memory", "3M"][..], &modules].concat())
     };
     run(&["none"]).says(2, &["module none", "No such file"]);
     run(&["empty=text"]).says(2, &["module empty", "it is empty"]);

@@ -5,9 +5,9 @@
 //! | with address fields in its header (flag 16) | as those say, whatever kind of file it is |
 //! | 32-bit ELF file | by its program headers, at their physical addresses |
 //!
-//! EAX holds the loader's magic number, EBX the address of the information structure, 0x7000. Low memory: BIOS data area at 0x400, GDT at 0x500, stack
-//! below 0x7000 (a kernel should bring its own of both), command line, list and texts of the modules at 0x20000, ACPI tables at
-//! 0xE0000, MP table at 0xF0000. The modules lie behind the kernel, each at a page.
+//! EAX holds the loader's magic number, EBX the address of the information structure, 0x7000. Low memory: BIOS data area at 0x400,
+//! GDT at 0x500, stack below 0x7000 (a kernel should bring its own of both), command line, list and texts of the modules at
+//! 0x20000, ACPI tables at 0xE0000, MP table at 0xF0000. The modules lie behind the kernel, each at a page.
 
 mod header;
 mod image;
@@ -34,6 +34,8 @@ const TEXTS: u64 = 0x2_0000;
 /// What the command line and all that modules are told may fill, of what there is below the EBDA.
 const TEXTS_ROOM: usize = 0x1_0000;
 const CMDLINE_ROOM: usize = TEXTS_ROOM / 2;
+/// Where a PC's screen begins.
+const LOW_MEMORY: u64 = 0xa_0000;
 const ONE_MIB: u64 = 1 << 20;
 const PAGE: u64 = 4096;
 /// Indices in [`trapline_formats::Registers::general`].
@@ -125,6 +127,7 @@ fn layout(bytes: &[u8], low: u64) -> Result<Layout, String> {
         ("the BIOS data area and the descriptor table", bios_data::AT, GDT + 0x100),
         ("the boot information", INFO, INFO + PAGE),
         ("the command line", TEXTS, TEXTS + TEXTS_ROOM as u64),
+        ("the extended BIOS data area", memory_map::LOW_END, LOW_MEMORY),
         ("the ACPI and MP tables", acpi::RSDP, acpi::END),
     ];
     for segment in &layout.segments {
@@ -203,4 +206,39 @@ fn rewrite_clock_reads(bytes: Vec<u8>, layout: &Layout) -> rewrite::Rewritten {
         found.entry(*offset).or_insert("decoding the kernel's code from end to end");
     }
     rewrite::clock_reads_at(bytes, &views, &found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::samples::{elf32, fields};
+
+    /// Where `samples::elf32` has the physical address of its only segment.
+    const PHYSICAL: usize = 0x34 + 12;
+
+    #[test]
+    fn a_kernel_that_wants_to_lie_where_the_loader_has_its_own_is_refused() {
+        let refused = |gpa: u64, words: &str| {
+            let mut image = elf32(&[0xf4]);
+            fields(&mut image, &[(PHYSICAL, 4, gpa)]);
+            let error = layout(&image, 4 << 20).unwrap_err();
+            assert!(error.contains(words) && error.contains("1 MiB or above"), "{error}");
+        };
+        refused(0, "descriptor table");
+        refused(0x6000, "boot information");
+        refused(0x2_ffff, "command line");
+        refused(0x9_f000, "extended BIOS data area");
+        refused(0xe_0000, "ACPI and MP tables");
+        let mut image = elf32(&[0xf4]);
+        fields(&mut image, &[(PHYSICAL, 4, 0x3_0000)]);
+        assert!(layout(&image, 4 << 20).is_ok(), "there is room between");
+    }
+
+    #[test]
+    fn a_module_is_a_file_and_a_text_that_may_hold_anything() {
+        let module = |path: &str, text: &str| Module { path: path.into(), text: text.into() };
+        assert_eq!(Module::of("dir/file"), module("dir/file", "dir/file"));
+        assert_eq!(Module::of("file=root=/dev/sda quiet"), module("file", "root=/dev/sda quiet"));
+        assert_eq!(Module::of("file="), module("file", ""));
+    }
 }

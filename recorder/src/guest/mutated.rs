@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const RAM: u64 = 4 << 20;
-const ROUNDS: u64 = 3000;
+const ROUNDS: u64 = 1500;
 /// RDTSC, RET, and what looks like RDTSC in an immediate.
 const CODE: &[u8] = &[0x0f, 0x31, 0xc3, 0xb8, 0x0f, 0x31, 0, 0, 0xc3, 0xe6, 0x80, 0xf4];
 
@@ -31,7 +31,7 @@ impl Random {
 /// Flips bits, puts extreme values, cuts: mostly in the first KiB, where headers are, and in the last, where ELF files have
 /// their sections.
 fn damage(image: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..=random.below(4) {
         let part = image.len().min(1024);
         let at = if random.below(3) == 0 { image.len() - 1 - random.below(part) } else { random.below(part) };
         match random.below(8) {

@@ -36,11 +36,13 @@ impl Text {
             return Err("it has nothing to load".into());
         }
         let starts = functions(&elf);
+        let mut left = image.len();
         for section in elf.elf_section_table().iter() {
             if section.sh_flags(endian) & u64::from(SHF_EXECINSTR) == 0 {
                 continue;
             }
             let code = section.data(endian, image).map_err(|e| format!("a section is damaged: {e}"))?;
+            left = left.checked_sub(code.len()).ok_or("its sections overlap")?;
             text.sweep.over(64, code, section.sh_addr(endian), &starts);
         }
         Ok(text)

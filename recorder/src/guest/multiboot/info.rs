@@ -99,10 +99,13 @@ mod tests {
         let pieces = build(0x7000, 0x2_0000, "a line", &modules, &map);
         let byte = |at: u32| {
             let (gpa, bytes) = pieces.iter().rev().find(|(gpa, _)| gpa.0 <= u64::from(at)).unwrap();
-            bytes[(u64::from(at) - gpa.0) as usize]
+            bytes.get((u64::from(at) - gpa.0) as usize).copied().unwrap_or(0xff)
         };
         let word = |at: u32| u32::from_le_bytes([0, 1, 2, 3].map(|i| byte(at + i)));
-        let text = |at: u32| String::from_utf8((at..).map(byte).take_while(|b| *b != 0).collect()).unwrap();
+        let text = |at: u32| {
+            let bytes = (at..at + 32).map(byte).take_while(|b| *b != 0).collect();
+            String::from_utf8(bytes).unwrap()
+        };
         let field = |offset: u32| word(0x7000 + offset);
         assert_eq!(field(0), 0b10_0100_1101);
         assert_eq!((field(4), field(8)), (639, 3072));
