@@ -45,7 +45,8 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("guest").required(true).args(["firmware", "kernel", "flat"])))]
+#[command(group(ArgGroup::new("guest").required(true).args(["firmware", "kernel", "multiboot", "flat"])))]
+#[command(group(ArgGroup::new("booted").args(["kernel", "multiboot"])))]
 pub struct Record {
     /// Boot this firmware ROM from the reset vector.
     #[arg(long, value_name = "ROM")]
@@ -54,10 +55,16 @@ pub struct Record {
     #[arg(long, value_name = "IMAGE")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initial RAM disk.
-    #[arg(long, value_name = "FILE", requires = "kernel")]
+    #[arg(long, value_name = "FILE", requires = "kernel", conflicts_with_all = ["firmware", "multiboot", "flat"])]
     pub initrd: Option<PathBuf>,
-    /// The kernel's command line.
-    #[arg(long, default_value = "", value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    /// Boot this multiboot 1 kernel: a 32-bit ELF file, or any file whose header says where it goes.
+    #[arg(long, value_name = "ELF")]
+    pub multiboot: Option<PathBuf>,
+    /// A module for the multiboot kernel, and the text that goes with it (without one, its name). Give it once for each.
+    #[arg(long, value_name = "FILE[=TEXT]", requires = "multiboot", conflicts_with_all = ["firmware", "kernel", "flat"])]
+    pub module: Vec<String>,
+    /// The kernel's command line, word for word.
+    #[arg(long, default_value = "", value_name = "TEXT", requires = "booted", allow_hyphen_values = true)]
     pub cmdline: String,
     /// How the kernel is entered.
     #[arg(long, default_value = "auto", requires = "kernel")]

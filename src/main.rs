@@ -19,6 +19,7 @@ mod replay;
 mod report;
 mod safe;
 mod terminal;
+mod triple_fault;
 
 use args::{Cli, Verb};
 use clap::Parser;

@@ -3,6 +3,7 @@
 use crate::args::{BootProtocol, Clock, FlatMode, Record};
 use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
+use crate::triple_fault;
 use crate::{FAILED, INTERRUPTED};
 use anyhow::{Context, Result, bail};
 use indicatif::HumanBytes;
@@ -14,6 +15,7 @@ use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
+use trapline_recorder::guest::multiboot::{self, Module, Multiboot};
 use trapline_recorder::guest::{firmware, flat};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{ConsoleInput, Guest, Progress, RecordOptions, Recorder, StopHandle};
@@ -79,6 +81,9 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let seconds = started.elapsed().as_secs_f64();
     if !args.quiet {
         summarize(args, &recording.end, recording.bytes, seconds, verbose);
+        if recording.end.reason == EndReason::TripleFault {
+            eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
+        }
     }
     Ok(match &recording.end.reason {
         EndReason::Interrupted => INTERRUPTED,
@@ -91,28 +96,35 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
 }
 
 fn load(args: &Record) -> Result<Guest> {
-    Ok(match (&args.firmware, &args.kernel, &args.flat) {
-        (Some(rom), ..) => firmware::load(rom, args.memory)?,
-        (None, Some(image), _) => {
-            let protocol = match args.protocol {
-                BootProtocol::Auto => Protocol::Auto,
-                BootProtocol::Pvh => Protocol::Pvh,
-                BootProtocol::Linux64 => Protocol::Linux64,
-                BootProtocol::Linux32 => Protocol::Linux32,
-            };
-            let initrd = args.initrd.as_deref();
-            kernel::load(Kernel { image, initrd, cmdline: &args.cmdline, protocol }, args.memory)?
-        }
-        (None, None, Some(image)) => {
-            let mode = match args.mode {
-                FlatMode::Bits16 => flat::Mode::Bits16,
-                FlatMode::Bits32 => flat::Mode::Bits32,
-                FlatMode::Bits64 => flat::Mode::Bits64,
-            };
-            flat::load(image, mode, args.memory)?
-        }
-        (None, None, None) => bail!("name a guest: --firmware ROM, --kernel IMAGE or --flat FILE"),
-    })
+    let Record { memory, cmdline, .. } = args;
+    if let Some(rom) = &args.firmware {
+        return Ok(firmware::load(rom, *memory)?);
+    }
+    if let Some(image) = &args.kernel {
+        let protocol = match args.protocol {
+            BootProtocol::Auto => Protocol::Auto,
+            BootProtocol::Pvh => Protocol::Pvh,
+            BootProtocol::Linux64 => Protocol::Linux64,
+            BootProtocol::Linux32 => Protocol::Linux32,
+        };
+        return Ok(kernel::load(
+            Kernel { image, initrd: args.initrd.as_deref(), cmdline, protocol },
+            *memory,
+        )?);
+    }
+    if let Some(image) = &args.multiboot {
+        let modules: Vec<Module> = args.module.iter().map(|m| Module::of(m)).collect();
+        return Ok(multiboot::load(Multiboot { image, modules: &modules, cmdline }, *memory)?);
+    }
+    let Some(image) = &args.flat else {
+        bail!("name a guest: --firmware ROM, --kernel IMAGE, --multiboot ELF or --flat FILE")
+    };
+    let mode = match args.mode {
+        FlatMode::Bits16 => flat::Mode::Bits16,
+        FlatMode::Bits32 => flat::Mode::Bits32,
+        FlatMode::Bits64 => flat::Mode::Bits64,
+    };
+    Ok(flat::load(image, mode, *memory)?)
 }
 
 /// The real-time clock shows host time under the host clock, and the same date in every recording under the virtual one.

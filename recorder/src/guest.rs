@@ -1,10 +1,20 @@
 //! A guest, loaded: memory, its contents, and the state the vCPU starts in.
 
 pub mod acpi;
+mod bios_data;
 pub mod entry;
 pub mod firmware;
 pub mod flat;
 pub mod kernel;
+mod kind;
+mod memory_map;
+mod mp_table;
+pub mod multiboot;
+
+#[cfg(test)]
+mod mutated;
+#[cfg(test)]
+mod samples;
 
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
@@ -83,6 +93,13 @@ pub(crate) fn ram_regions(bytes: u64) -> Result<Vec<MemoryRegion>, RecorderError
         None | Some(0) => vec![ram(0, bytes)],
         Some(high) => vec![ram(0, PCI_HOLE), ram(FOUR_GIB, high)],
     })
+}
+
+/// What firmware would have left: BIOS data area, ACPI and MP tables.
+pub(crate) fn firmware_tables() -> Vec<(Gpa, Vec<u8>)> {
+    let mut tables = bios_data::areas().to_vec();
+    tables.extend([acpi::tables(), mp_table::tables()]);
+    tables
 }
 
 /// Reads a whole image, not larger than `limit`.

@@ -84,20 +84,34 @@ pub struct Rewritten {
     pub stand_ins: StandIns,
 }
 
+/// What was found: how long it is, and how it was found.
+pub type Found = BTreeMap<u64, (usize, &'static str)>;
+
 /// Rewrites the sources that are reached from `entries`, or from `likely` ones if what they lead to is code.
-pub fn sources(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
-    let found = disassembly::find(&image, views, entries, likely, is_source);
+pub fn sources(image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
+    let found = reached(&image, views, entries, likely);
+    sources_at(image, views, &found)
+}
+
+/// The sources that are reached, by offset.
+pub fn reached(image: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) -> Found {
+    let found = disassembly::find(image, views, entries, likely, is_source);
+    found.into_iter().map(|(offset, length)| (offset, (length, "disassembly from entry points"))).collect()
+}
+
+/// Rewrites the sources at these offsets; what else looks like one and can be seen is suspect.
+pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found) -> Rewritten {
     let gpa = |offset: u64| {
         // Where an image is seen twice, the last view is the one that runs.
         let view = views.iter().rev().find(|v| offset.wrapping_sub(v.offset) < v.bytes);
-        view.map_or(offset, |v| v.linear + (offset - v.offset))
+        view.map(|v| v.linear + (offset - v.offset))
     };
     let is_used = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
     let used = PORTS.into_iter().filter(is_used).collect();
     let ports = Ports::free(&used).ok().filter(|_| !found.is_empty());
-    let rewrite = |(&offset, &length): (&u64, &usize)| {
-        let original = &image[offset as usize..offset as usize + length];
-        Some((offset, ports?.rewrite(gpa(offset), original, "disassembly from entry points")?))
+    let rewrite = |(&offset, &(length, found_by)): (&u64, &(usize, &str))| {
+        let original = image.get(offset as usize..)?.get(..length)?;
+        Some((offset, ports?.rewrite(gpa(offset)?, original, found_by)?))
     };
     let rewrites: BTreeMap<u64, Rewrite> = found.iter().filter_map(rewrite).collect();
     let is_rewritten = |offset: u64| {
@@ -106,7 +120,7 @@ pub fn sources(mut image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[
     };
     let suspects = looks_like_source(&image)
         .filter(|(offset, _)| !is_rewritten(*offset))
-        .map(|(offset, bytes)| Suspect { gpa: gpa(offset), bytes })
+        .filter_map(|(offset, bytes)| Some(Suspect { gpa: gpa(offset)?, bytes }))
         .collect();
     for (&offset, rewrite) in &rewrites {
         let place = offset as usize..offset as usize + rewrite.replacement.len();

@@ -1,6 +1,6 @@
 //! Guests that go wrong: the trace is whole, says so, and replays.
 
-use crate::program::{Folder, kvm};
+use crate::program::{Folder, Ran, kvm};
 
 #[test]
 fn a_triple_fault_is_told_and_replays() {
@@ -11,6 +11,47 @@ fn a_triple_fault_is_told_and_replays() {
     folder.record("triple_fault_64", &[]).says(0, &["the guest triple-faulted"]);
     folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
     folder.run(&["report", "run.trap"]).says(0, &["triple-faulted"]);
+}
+
+/// Where the processor was at a triple fault; `kvm_amd` has reset it by then, and that is told instead.
+fn says_where(ran: &Ran, place: &str) {
+    ran.says(0, &["the guest triple-faulted"]);
+    let known = ran.err.contains(place);
+    assert!(known || ran.err.contains("this engine has reset the processor already"), "{}", ran.err);
+}
+
+#[test]
+fn a_triple_fault_is_told_with_its_place_and_with_the_address_that_was_not_mapped() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    // mov al, [0x7fffff000] ; only the first GiB is mapped, and there is no handler for that.
+    folder.file("unmapped.bin", &[0xe6, 0x80, 0xa0, 0x00, 0xf0, 0xff, 0xff, 0x07, 0, 0, 0]);
+    let record = |file: &str| folder.run(&["record", "--flat", file, "--memory", "1M", "--force"]);
+    says_where(
+        &record("unmapped.bin"),
+        "it faulted at 0x8002 (CS:RIP 0x8:0x8002, CR2 0x7fffff000); there is no interrupt descriptor table",
+    );
+    folder.run(&["inspect", "run.trap", "--exits", ".."]).says(0, &["port-write", "shutdown"]);
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful: 2 exits"]);
+}
+
+#[test]
+fn an_idt_that_points_nowhere_is_told_at_a_triple_fault() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    // lidt [0x8010] ; out 0x80, al ; ud2 ; and the table's limit 0xfff, base 0x7ffff0000: nothing is mapped there.
+    let mut code = vec![0x0f, 0x01, 0x1c, 0x25, 0x10, 0x80, 0x00, 0x00, 0xe6, 0x80, 0x0f, 0x0b];
+    code.resize(0x10, 0x90);
+    code.extend([0xff, 0x0f, 0x00, 0x00, 0xff, 0xff, 0x07, 0, 0, 0]);
+    folder.file("nowhere.bin", &code);
+    let ran = folder.run(&["record", "--flat", "nowhere.bin", "--memory", "1M"]);
+    says_where(&ran, "it faulted at 0x800a");
+    says_where(&ran, "the interrupt descriptor table lies at 0x7ffff0000, up to offset 0xfff");
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful: 2 exits"]);
 }
 
 #[test]

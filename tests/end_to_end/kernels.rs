@@ -171,6 +171,24 @@ fn linux_reboots_and_that_ends_the_recording() {
 }
 
 #[test]
+fn linux_without_acpi_finds_the_io_apic_in_the_mp_table_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = from(Extent::Normal) else { return };
+    let mut boot = Boot::linux(&host, (VMLINUX.0, APICS), LINUX_RAM);
+    boot.cmdline.push_str(" acpi=off");
+    boot.says.insert(0, "found SMP MP-table at [mem 0x000f0000-0x000f000f]");
+    boot.says.insert(1, "IOAPIC[0]: apic_id 1, version 17, address 0xfec00000, GSI 0-23");
+    boot.says.insert(2, "..TIMER: vector=0x30 apic1=0 pin1=2 apic2=0 pin2=0");
+    if boot.end == EndReason::PowerOff {
+        // Nobody tells it how to switch off.
+        boot.end = EndReason::Halted;
+        boot.says.push("reboot: System halted");
+    } else if Extent::of_environment() != Extent::Full {
+        return;
+    }
+    boots_and_replays(&host, &boot, ClockMode::Host);
+}
+
+#[test]
 fn debians_cloud_kernel_boots_and_replays_exactly_under_the_host_clock() {
     let Some(host) = from(Extent::Full) else { return };
     boots_and_replays(&host, &Boot::linux(&host, CLOUD, CLOUD_RAM), ClockMode::Host);

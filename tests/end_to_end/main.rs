@@ -8,6 +8,7 @@
 mod checker;
 mod kernels;
 mod matrix;
+mod multiboot;
 mod seabios;
 mod support;
 mod unclosed;

@@ -52,7 +52,7 @@ const fn strict(index: u32, name: &'static str, allowed: u64, stored: u64) -> Re
     Register { index, name, reset: 0, on_write: OnWrite::Store { allowed, stored } }
 }
 
-const REGISTER_COUNT: usize = 32;
+const REGISTER_COUNT: usize = 33;
 
 /// Ordered by index.
 static REGISTERS: [Register; REGISTER_COUNT] = [
@@ -88,6 +88,8 @@ static REGISTERS: [Register; REGISTER_COUNT] = [
     fixed(0xC001_0113, "TSEG mask", 0),
     // SVM disabled, and locked so.
     fixed(0xC001_0114, "VM control", 0x18),
+    // KVM offers it in CPUID (80000008 EBX bit 25); its one bit is SSBD (AMD, Speculative Store Bypass Disable, 2018).
+    strict(0xC001_011F, "virtualized speculation control", 0x4, 0x4),
     read_only(0xC001_0140, "OSVW ID length", 0),
     read_only(0xC001_0141, "OSVW status", 0),
     storage(0xC001_1020, "load-store configuration", 0, u64::MAX),

@@ -20,9 +20,9 @@ pub const END: u64 = 0x10_0000;
 const OEM: [u8; 6] = *b"TRAPLN";
 const TABLE: [u8; 8] = *b"TRAPLINE";
 /// The system control interrupt, where every PC has it.
-const SCI: u16 = 9;
-const LOCAL_APIC: u32 = crate::devices::local_apic::DEFAULT_ADDRESS as u32;
-const IO_APIC: u32 = crate::devices::io_apic::ADDRESS as u32;
+pub(super) const SCI: u16 = 9;
+pub(super) const LOCAL_APIC: u32 = crate::devices::local_apic::DEFAULT_ADDRESS as u32;
+pub(super) const IO_APIC: u32 = crate::devices::io_apic::ADDRESS as u32;
 
 /// All tables, to be put at [`RSDP`].
 pub fn tables() -> (Gpa, Vec<u8>) {

@@ -11,7 +11,8 @@
 
 use trapline_formats::{CpuMode, CpuState, Gpa, Registers};
 
-const GDT: u64 = 0x500;
+/// Where the descriptor table is.
+pub(super) const GDT: u64 = 0x500;
 const PML4: u64 = 0x1000;
 const PDPT: u64 = 0x2000;
 const DIRECTORIES: u64 = 0x3000;

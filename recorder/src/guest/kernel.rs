@@ -6,11 +6,10 @@
 //! | ELF vmlinux with a PVH note (Xen, docs/misc/pvh.pandoc) | PVH | 32-bit, EBX: start info |
 //! | ELF vmlinux without one | 64-bit Linux | RSI: zero page |
 //!
-//! Low memory: GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below 0x9000, command line at
-//! 0x20000, ACPI tables at 0xE0000; the first 4 GiB are identity-mapped. The initial RAM disk lies at the end of low RAM.
+//! Low memory: BIOS data area at 0x400, GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below 0x9000, command line at
+//! 0x20000, ACPI tables at 0xE0000, MP table at 0xF0000; the first 4 GiB are identity-mapped. The initial RAM disk lies at the end of low RAM.
 
 mod bzimage;
-mod map;
 mod payload;
 mod pvh;
 mod text;
@@ -18,7 +17,7 @@ mod vmlinux;
 mod zero_page;
 
 use super::entry::{EntryState, Mode};
-use super::{Guest, Start, acpi, file, ram_regions, read_image};
+use super::{Guest, Start, file, firmware_tables, kind, memory_map, ram_regions, read_image};
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use std::path::Path;
@@ -94,13 +93,15 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
     } else if vmlinux::is_one(&image) {
         vmlinux::load(&image, kernel.protocol, low)
     } else {
-        Err("it is neither a bzImage nor an ELF file for x86-64".to_owned())
+        Err(format!("it is neither a bzImage nor an ELF file for x86-64{}", kind::hint(&image, "--kernel")))
     }
     .map_err(unusable)?;
     let mut contents = loaded.contents.clone();
     let initrd = load_initrd(&kernel, &loaded, low, &mut contents, &mut files)?;
-    contents.push((Gpa(CMDLINE), cmdline(kernel.cmdline, &loaded)?));
-    contents.push(acpi::tables());
+    let longest = loaded.header.map_or(CMDLINE_ROOM, |h| h.cmdline_size as usize);
+    check_cmdline(kernel.cmdline, longest.min(CMDLINE_ROOM - 1))?;
+    contents.push((Gpa(CMDLINE), [kernel.cmdline.as_bytes(), b"\0"].concat()));
+    contents.extend(firmware_tables());
     contents.extend(boot_info(&loaded, kernel.cmdline.len() as u64, initrd, &memory));
     let register = if loaded.is_pvh { RBX } else { RSI };
     let start = EntryState {
@@ -156,8 +157,8 @@ fn load_initrd(
     Ok(Some((at, length)))
 }
 
-fn cmdline(text: &str, loaded: &Loaded) -> Result<Vec<u8>, RecorderError> {
-    let longest = loaded.header.map_or(CMDLINE_ROOM - 1, |h| (h.cmdline_size as usize).min(CMDLINE_ROOM - 1));
+/// A command line is text without zeros, and a kernel takes so many bytes of it.
+pub(super) fn check_cmdline(text: &str, longest: usize) -> Result<(), RecorderError> {
     if text.len() > longest {
         return Err(RecorderError::CommandLine(format!(
             "it has {} bytes, and this kernel takes {longest}",
@@ -167,9 +168,7 @@ fn cmdline(text: &str, loaded: &Loaded) -> Result<Vec<u8>, RecorderError> {
     if text.contains('\0') {
         return Err(RecorderError::CommandLine("it holds a zero byte".into()));
     }
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.push(0);
-    Ok(bytes)
+    Ok(())
 }
 
 fn boot_info(
@@ -178,7 +177,7 @@ fn boot_info(
     initrd: Initrd,
     memory: &[MemoryRegion],
 ) -> Vec<(Gpa, Vec<u8>)> {
-    let map = map::of(memory);
+    let map = memory_map::of(memory);
     if loaded.is_pvh {
         pvh::start_info(BOOT_INFO, CMDLINE, initrd, &map)
     } else {

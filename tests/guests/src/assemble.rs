@@ -23,25 +23,30 @@ macro_rules! guests {
     };
 }
 
-/// Assembles a guest between two labels and makes a function that returns it.
+/// Assembles a guest between two labels and makes a function that returns it. A guest is one file for 0x8000, or several for
+/// another place: `"head.s" "body.s" at 0x100000`.
 macro_rules! guest {
+    ($(#[$doc:meta])* $name:ident, $($file:literal)+ at $base:literal, $bits:literal, $ends:expr, $prints:expr) => {
+        guest!(@ $(#[$doc])* $name, $($file)+, $base, $bits, $ends, "", $prints);
+    };
     ($(#[$doc:meta])* $name:ident, $file:literal, $bits:literal, $ends:expr, types $text:literal) => {
-        guest!(@ $(#[$doc])* $name, $file, $bits, $ends, $text, Some($text.as_bytes()));
+        guest!(@ $(#[$doc])* $name, $file, 0x8000, $bits, $ends, $text, Some($text.as_bytes()));
     };
     ($(#[$doc:meta])* $name:ident, $file:literal, $bits:literal, $ends:expr, $($prints:tt)+) => {
-        guest!(@ $(#[$doc])* $name, $file, $bits, $ends, "", $($prints)+);
+        guest!(@ $(#[$doc])* $name, $file, 0x8000, $bits, $ends, "", $($prints)+);
     };
-    (@ $(#[$doc:meta])* $name:ident, $file:literal, $bits:literal, $ends:expr, $types:expr, $prints:expr) => {
+    (@ $(#[$doc:meta])* $name:ident, $($file:literal)+, $base:literal, $bits:literal, $ends:expr, $types:expr, $prints:expr) => {
         core::arch::global_asm!(
             concat!(".pushsection .rodata.guest_", stringify!($name), ",\"a\""),
             concat!(".globl trapline_guest_", stringify!($name), "_start"),
             concat!(".globl trapline_guest_", stringify!($name), "_end"),
             concat!(".code", $bits),
             concat!(".set BITS, ", $bits),
+            concat!(".set BASE, ", $base),
             include_str!("words.inc"),
             concat!("trapline_guest_", stringify!($name), "_start:"),
             "99:",
-            include_str!($file),
+            $(include_str!($file),)+
             concat!("trapline_guest_", stringify!($name), "_end:"),
             ".code64",
             ".popsection",

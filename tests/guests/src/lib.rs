@@ -43,7 +43,7 @@ pub struct Guest {
     pub name: &'static str,
     /// The mode it is entered in.
     pub mode: Mode,
-    /// Its bytes, to be loaded and entered at 0x8000.
+    /// Its bytes, to be loaded and entered at 0x8000; a multiboot kernel's file.
     pub image: &'static [u8],
     /// How it ends.
     pub ends: Ends,
@@ -319,6 +319,29 @@ guest! {
 guest! {
     /// A random number that no disassembly finds.
     hidden_random_64, "hidden_random.s", 64, Ends::Exit(0), Some(b"")
+}
+
+/// What both multiboot kernels print with 4 MiB of memory, the command line `one two`, and two modules: `alpha`, with the text
+/// `the first`, and `beta`, without one.
+const MULTIBOOT: &[u8] = b"loader: Trapline\n\
+    command line: one two\n\
+    KiB: 0000027f 00000c00 \n\
+    00000000 00000000 00000000 0009fc00 00000001 \n\
+    00000000 000e0000 00000000 00020000 00000002 \n\
+    00000000 00100000 00000000 00300000 00000001 \n\
+    00105000 the first: alpha\n\
+    00106000 : beta\n\
+    the clock goes on\n\
+    interrupts: 00000005 00000007 00000003 \n";
+
+guest! {
+    /// A multiboot kernel that its header alone says how to load: not in [`all`], for it is booted in its own way.
+    multiboot_header, "multiboot_header.s" "multiboot.s" at 0x100000, 32, Ends::Exit(0), Some(MULTIBOOT)
+}
+
+guest! {
+    /// The same as an ELF file.
+    multiboot_elf, "multiboot_elf.s" "multiboot.s" at 0x100000, 32, Ends::Exit(0), Some(MULTIBOOT)
 }
 
 #[cfg(test)]

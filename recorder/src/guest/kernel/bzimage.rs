@@ -36,7 +36,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         Protocol::Linux32 => false,
         Protocol::Pvh => return Err("a bzImage has no PVH entry: give the ELF file vmlinux".into()),
     };
-    let end = (at + bytes.len() as u64).max(header.pref_address + u64::from(header.init_size));
+    let end = (at + bytes.len() as u64).max(header.pref_address.saturating_add(header.init_size.into()));
     if end > low {
         return Err(format!("it needs memory up to {end:#x} to unpack itself, and the guest has {low:#x}"));
     }
@@ -101,14 +101,15 @@ fn packed(mut loaded: Loaded, at: u64, mut bytes: Vec<u8>) -> Result<Loaded, Str
     let start = header.payload_offset as usize;
     let end = start + header.payload_length as usize;
     let payload = bytes.get(start..end).ok_or("it is truncated: its payload is not all there")?;
+    let before = bytes.get(ENTRY_64 as usize..start).ok_or("its payload lies where its code is entered")?;
     let inner = match payload::unpack(payload) {
         Some(Ok(image)) => Some(Text::of(&image).map_err(|e| format!("the kernel inside: {e}"))?),
         Some(Err(reason)) => return Err(format!("its payload cannot be unpacked: {reason}")),
         None => None,
     };
     let mut sweep = Sweep::default();
-    sweep.over(&bytes[ENTRY_64 as usize..start], at + ENTRY_64, &[]);
-    sweep.over(&bytes[end..], at + end as u64, &[]);
+    sweep.over(64, before, at + ENTRY_64, &[]);
+    sweep.over(64, &bytes[end..], at + end as u64, &[]);
     let mut ports = sweep.ports.clone();
     ports.extend(inner.iter().flat_map(|text| &text.sweep.ports));
     let (ports, jump) = Ports::free_with_one_more(&ports)?;

@@ -1,8 +1,8 @@
 //! PVH's start info (Xen, xen/include/public/arch-x86/hvm/start_info.h), with its memory map and modules behind it.
 
 use super::Initrd;
-use super::map::Row;
 use crate::guest::acpi;
+use crate::guest::memory_map::Row;
 use linux_loader::loader::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
 use trapline_formats::Gpa;
 use vm_memory::ByteValued;

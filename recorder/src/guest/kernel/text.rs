@@ -36,12 +36,14 @@ impl Text {
             return Err("it has nothing to load".into());
         }
         let starts = functions(&elf);
+        let mut left = image.len();
         for section in elf.elf_section_table().iter() {
             if section.sh_flags(endian) & u64::from(SHF_EXECINSTR) == 0 {
                 continue;
             }
             let code = section.data(endian, image).map_err(|e| format!("a section is damaged: {e}"))?;
-            text.sweep.over(code, section.sh_addr(endian), &starts);
+            left = left.checked_sub(code.len()).ok_or("its sections overlap")?;
+            text.sweep.over(64, code, section.sh_addr(endian), &starts);
         }
         Ok(text)
     }
@@ -54,7 +56,7 @@ impl Text {
     /// Where a virtual address is loaded.
     pub fn physical(&self, address: u64) -> Option<u64> {
         let holds = |(virt, _, bytes): &&(u64, u64, u64)| address.wrapping_sub(*virt) < *bytes;
-        self.segments.iter().find(holds).map(|(virt, phys, _)| phys + (address - virt))
+        self.segments.iter().find(holds).map(|(virt, phys, _)| phys.wrapping_add(address - virt))
     }
 }
 

@@ -34,8 +34,9 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
     let ports = Ports::free(&text.sweep.ports)?;
     let (rewrites, suspects) = text.rewrites(ports);
     for rewrite in &rewrites {
-        let at = (rewrite.gpa - text.start) as usize;
-        bytes[at..at + rewrite.replacement.len()].copy_from_slice(&rewrite.replacement);
+        let at = rewrite.gpa.wrapping_sub(text.start) as usize;
+        let place = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..rewrite.replacement.len()));
+        place.ok_or("its sections are not in what it loads")?.copy_from_slice(&rewrite.replacement);
     }
     Ok(Loaded {
         entry,

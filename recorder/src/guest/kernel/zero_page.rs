@@ -1,8 +1,8 @@
 //! Linux's zero page (`struct boot_params`; Documentation/arch/x86/zero-page.rst).
 
 use super::Initrd;
-use super::map::Row;
 use crate::guest::acpi;
+use crate::guest::memory_map::Row;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
 use vm_memory::ByteValued;
 

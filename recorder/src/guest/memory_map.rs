@@ -8,7 +8,7 @@ pub(crate) const RAM: u32 = 1;
 /// Not for the operating system.
 pub(crate) const RESERVED: u32 = 2;
 /// The EBDA begins here on every PC; what follows belongs to firmware and cards.
-const LOW_END: u64 = 0x9_fc00;
+pub(crate) const LOW_END: u64 = 0x9_fc00;
 const ONE_MIB: u64 = 1 << 20;
 
 /// A row of the map: start, bytes, type.
