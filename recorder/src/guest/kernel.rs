@@ -6,8 +6,9 @@
 //! | ELF vmlinux with a PVH note (Xen, docs/misc/pvh.pandoc) | PVH | 32-bit, EBX: start info |
 //! | ELF vmlinux without one | 64-bit Linux | RSI: zero page |
 //!
-//! Low memory: BIOS data area at 0x400, GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below 0x9000, command line at
-//! 0x20000, ACPI tables at 0xE0000, MP table at 0xF0000; the first 4 GiB are identity-mapped. The initial RAM disk lies at the end of low RAM.
+//! Low memory: BIOS data area at 0x400, GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below
+//! 0x9000, command line at 0x20000, ACPI tables at 0xE0000, MP table at 0xF0000; the first 4 GiB are identity-mapped. The initial
+//! RAM disk lies at the end of low RAM.
 
 mod bzimage;
 mod payload;
