@@ -13,6 +13,7 @@
 mod bzimage;
 mod payload;
 mod pvh;
+mod seed;
 mod text;
 mod vmlinux;
 mod zero_page;
@@ -183,6 +184,6 @@ fn boot_info(
         pvh::start_info(BOOT_INFO, CMDLINE, initrd, &map)
     } else {
         let header = loaded.header.unwrap_or_default();
-        vec![(Gpa(BOOT_INFO), zero_page::build(header, CMDLINE, cmdline_bytes, initrd, &map))]
+        vec![seed::node(), (Gpa(BOOT_INFO), zero_page::build(header, CMDLINE, cmdline_bytes, initrd, &map))]
     }
 }

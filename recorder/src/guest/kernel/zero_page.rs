@@ -1,6 +1,6 @@
 //! Linux's zero page (`struct boot_params`; Documentation/arch/x86/zero-page.rst).
 
-use super::Initrd;
+use super::{Initrd, seed};
 use crate::guest::acpi;
 use crate::guest::memory_map::Row;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
@@ -24,6 +24,7 @@ pub(super) fn build(
     header.boot_flag = BOOT_FLAG;
     header.type_of_loader = OTHER_LOADER;
     header.cmd_line_ptr = cmdline as u32;
+    header.setup_data = seed::SEED;
     // The image's own limit, which a loader reads and leaves (Documentation/arch/x86/boot.rst); memtest86+ looks no further
     // than this for the terminating zero, and needs to see it.
     header.cmdline_size = header.cmdline_size.max(cmdline_bytes as u32 + 1);
