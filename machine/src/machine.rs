@@ -372,11 +372,11 @@ impl Machine {
     /// which costs less than asking for them.
     pub(crate) fn read_code_segment(&mut self) -> Result<CodeSegment, MachineError> {
         let shared = self.sync_system && self.run.get().kvm_valid_regs & SyncReg::SystemRegister as u64 != 0;
-        let segment = if shared {
-            CodeSegment::of(&self.run.sync_regs().sregs)
-        } else {
-            CodeSegment::of(&self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?)
-        };
+        if !shared {
+            // Also for the next call at this exit, which finds them shared and not yet filled in by KVM.
+            self.run.sync_regs_mut().sregs = self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+        }
+        let segment = CodeSegment::of(&self.run.sync_regs().sregs);
         if self.sync_system && segment.mode != CpuMode::Long64 {
             self.vcpu.set_sync_valid_reg(SyncReg::SystemRegister);
         } else if shared {

@@ -173,6 +173,10 @@ guests! {
     xsave_32: "xsave.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// XSAVE and XRSTOR.
     xsave_64: "xsave.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// EXTRQ, of AMD alone.
+    sse4a_64: "sse4a.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// AVX-512.
+    avx512_64: "avx512.s", 64, Ends::Exit(0), Some(b"ok\n");
     /// RDTSCP.
     rdtscp_32: "rdtscp.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// RDTSCP.
