@@ -1,6 +1,9 @@
 //! One virtual machine: a vCPU, its memory, and the run loop that recording and replaying share.
 
+mod walk;
 mod window;
+
+pub use walk::FeatureUse;
 
 use crate::code::CodeSegment;
 use crate::convention::Convention;
@@ -124,6 +127,7 @@ impl Machine {
             kvm.check_extension(Cap::Xcrs),
             &config.cpuid,
             &config.msrs_allowed,
+            cpuid::xsave_components(&cpuid::supported(kvm)?),
         );
         // KVM_CAP_SYNC_REGS returns the set of registers that can be shared at exits (KVM API 6, x86 kvm_valid_regs).
         let shareable = kvm.check_extension_int(Cap::SyncRegs) as u64;
@@ -436,6 +440,11 @@ impl Machine {
     /// The complete CPU state. Valid before the first exit and once settled.
     pub fn save(&self) -> Result<CpuState, MachineError> {
         state::save(&self.vcpu, &self.layout)
+    }
+
+    /// The MSRs that belong to the state, as far as this KVM has them.
+    pub fn msrs(&self) -> &[u32] {
+        &self.layout.msrs
     }
 
     /// Restores a complete CPU state.

@@ -5,10 +5,11 @@
 
 use crate::support::host::{Extent, Host, host};
 use crate::support::recorded::{Recorded, record};
-use crate::support::replayed::try_replay;
+use crate::support::replayed::attempt;
 use std::path::{Path, PathBuf};
-use trapline_formats::ClockMode;
-use trapline_replayer::ReplayOptions;
+use trapline_formats::{ClockMode, CpuidEntry, Trace};
+use trapline_machine::fixed_table;
+use trapline_replayer::{ReplayError, ReplayOptions};
 
 fn folder() -> PathBuf {
     PathBuf::from(std::env::var_os("TRAPLINE_CROSS").expect("TRAPLINE_CROSS names the folder of the traces"))
@@ -48,10 +49,32 @@ fn replay_what_another_engine_recorded() {
     println!("{} traces replayed exactly", traces.len());
 }
 
+/// Why a trace neither replays nor is refused as it should.
 fn failure(host: &Host, path: &Path) -> Option<String> {
     let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-    match try_replay(host, path, &ReplayOptions::default()) {
-        Ok(_) => None,
-        Err(divergence) => Some(format!("{name}: {divergence}")),
+    let missing = missing_feature(host, path, &name);
+    match (attempt(host, path, &ReplayOptions::default()), missing) {
+        (Ok(Ok(_)), None) => None,
+        (Err(ReplayError::Lacks { feature, .. }), Some(missing)) if feature == missing => {
+            println!("{name}: refused for {missing}");
+            None
+        }
+        (Ok(Ok(_)), Some(missing)) => Some(format!("{name}: replayed, though {missing} is not here")),
+        (Ok(Err(divergence)), _) => Some(format!("{name}: {divergence}")),
+        (Err(error), _) => Some(format!("{name}: {error}")),
     }
+}
+
+/// Guests that use a feature wherever they are offered it: (file, feature, its CPUID leaf, register, bit).
+const USERS: [(&str, &str, u32, usize, u32); 2] =
+    [("sse4a_", "SSE4A", 0x8000_0001, 2, 6), ("xsave_", "XSAVE", 1, 2, 26)];
+
+/// The feature that the guest of a trace used, where this host lacks it.
+fn missing_feature(host: &Host, path: &Path, name: &str) -> Option<&'static str> {
+    let (_, feature, leaf, register, bit) = USERS.into_iter().find(|user| name.starts_with(user.0))?;
+    let has = |table: &[CpuidEntry]| {
+        table.iter().any(|e| (e.leaf, e.subleaf) == (leaf, 0) && e.registers[register] >> bit & 1 != 0)
+    };
+    let offered = has(&Trace::open(path).unwrap().header().cpuid);
+    (offered && !has(&fixed_table(host.kvm).unwrap())).then_some(feature)
 }

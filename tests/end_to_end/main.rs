@@ -7,6 +7,7 @@
 
 mod between_engines;
 mod checker;
+mod elsewhere;
 mod kernels;
 mod matrix;
 mod seabios;
