@@ -151,8 +151,8 @@ impl MissingFeatures {
                 self.cr4.iter().find(|(_, bit)| value >> bit & 1 != 0).map(|(name, _)| (*name).to_owned())
             }
             Code::Xsetbv => {
-                let value = registers.general[Registers::RAX] & 0xffff_ffff
-                    | registers.general[Registers::RDX] << 32;
+                let value =
+                    registers.general[Registers::RAX] & 0xffff_ffff | registers.general[Registers::RDX] << 32;
                 self.xcr0.iter().find(|(_, bits)| value & bits != 0).map(|(name, _)| (*name).to_owned())
             }
             _ => None,

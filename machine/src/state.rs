@@ -60,7 +60,11 @@ pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, Mach
         registers: *as_registers(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?),
         system: system(vcpu, layout)?,
         msrs,
-        xsave: xsave::moved(&xsave::canonical(&xsave.region, &layout.here), &layout.here, &layout.components)?,
+        xsave: xsave::moved(
+            &xsave::canonical(&xsave.region, &layout.here),
+            &layout.here,
+            &layout.components,
+        )?,
         xcr0: if layout.xcrs { xcr0(&vcpu.get_xcrs().map_err(refused("KVM_GET_XCRS"))?) } else { 1 },
         events: from_events(&vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?),
         debug: DebugRegisters { addresses: debug.db, dr6: debug.dr6, dr7: debug.dr7 },

@@ -60,11 +60,7 @@ pub(crate) fn canonical(words: &[u32; BYTES / 4], components: &[Component]) -> V
 
 /// Moves the extended components of an image to where another processor has them: AMD and Intel put protection keys, and others,
 /// at different offsets. A component that `to` has not must be in its initial configuration.
-pub(crate) fn moved(
-    image: &[u8],
-    from: &[Component],
-    to: &[Component],
-) -> Result<Vec<u8>, MachineError> {
+pub(crate) fn moved(image: &[u8], from: &[Component], to: &[Component]) -> Result<Vec<u8>, MachineError> {
     let mut out = image.to_vec();
     if from == to {
         return Ok(out);
@@ -87,7 +83,11 @@ pub(crate) fn moved(
         };
         match target.and_then(|(_, offset, bytes)| out.get_mut(*offset..offset + bytes)) {
             Some(area) => area.copy_from_slice(content),
-            None => return Err(MachineError::Restore(format!("this processor lacks XSAVE component {component}"))),
+            None => {
+                return Err(MachineError::Restore(format!(
+                    "this processor lacks XSAVE component {component}"
+                )));
+            }
         }
     }
     out[XSTATE_BV].copy_from_slice(&present.to_le_bytes());

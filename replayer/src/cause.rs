@@ -1,12 +1,13 @@
 //! Why a replay elsewhere diverged: the first missing feature that the guest used after the last exit that was equal.
 
-use crate::divergence::Divergence;
+use crate::divergence::{Divergence, PastExit};
 use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::replay::{Outcome, Place, ReplayOptions, WATCHDOG_INTERVAL, machine_at_start, replay_from};
 use crate::source::Source;
 use crate::watchdog::Watchdog;
 use trapline_formats::{ExitKind, Trace};
+use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::{FeatureUse, Machine};
 
 /// Refuses the trace where a missing feature is found in use; otherwise says beside the divergence what is missing.
@@ -24,14 +25,24 @@ pub(crate) fn explain(
     if let Some(index) = msr(divergence) {
         return Err(elsewhere.msr_refusal(index, divergence.exit));
     }
+    if waits_for_window(divergence) && !window_is_prompt(place.kvm)? {
+        return Err(elsewhere.window_refusal(divergence.exit));
+    }
     let separator = if divergence.note.is_empty() { "" } else { "\n  " };
     divergence.note = format!("{}{separator}{}", divergence.note, elsewhere.note());
     Ok(())
 }
 
+/// The recording has an interrupt window, and the guest went on.
+fn waits_for_window(divergence: &Divergence) -> bool {
+    let is_window =
+        |exit: &Option<PastExit>| exit.as_ref().is_some_and(|e| e.site.kind == ExitKind::InterruptWindow);
+    is_window(&divergence.expected) && !is_window(&divergence.actual)
+}
+
 /// An MSR access that is an exit on one side alone.
 fn msr(divergence: &Divergence) -> Option<u64> {
-    let of = |exit: &Option<crate::PastExit>| {
+    let of = |exit: &Option<PastExit>| {
         exit.as_ref()
             .filter(|e| matches!(e.site.kind, ExitKind::MsrRead | ExitKind::MsrWrite))
             .map(|e| e.site.address)

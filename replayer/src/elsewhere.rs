@@ -49,29 +49,32 @@ impl Elsewhere {
     }
 
     /// What differs between complete states.
-    pub(crate) fn differences(recorded: &CpuState, replayed: &CpuState, machine: &Machine) -> Vec<Difference> {
+    pub(crate) fn differences(
+        recorded: &CpuState,
+        replayed: &CpuState,
+        machine: &Machine,
+    ) -> Vec<Difference> {
         state::compared(recorded, machine.msrs()).differences(&state::compared(replayed, machine.msrs()))
     }
 
     /// The refusal that a use of a missing feature comes to.
     pub(crate) fn refusal(&self, used: &FeatureUse, exit: u64) -> ReplayError {
         let FeatureUse { feature, address, instruction } = used;
-        ReplayError::Lacks {
-            feature: feature.clone(),
-            place: format!("by `{instruction}` at {address}, before exit {exit}"),
-            recorded: self.recorded.clone(),
-            here: self.here.clone(),
-        }
+        self.lacks(feature.clone(), format!("by `{instruction}` at {address}, before exit {exit}"))
     }
 
     /// The refusal of an MSR that only one of the two KVMs answers by itself.
     pub(crate) fn msr_refusal(&self, index: u64, exit: u64) -> ReplayError {
-        ReplayError::Lacks {
-            feature: format!("MSR {index:#x}"),
-            place: format!("at exit {exit}"),
-            recorded: self.recorded.clone(),
-            here: self.here.clone(),
-        }
+        self.lacks(format!("MSR {index:#x} as KVM answers it there"), format!("at exit {exit}"))
+    }
+
+    /// The refusal of an interrupt window where this engine opens them late.
+    pub(crate) fn window_refusal(&self, exit: u64) -> ReplayError {
+        self.lacks("interrupt windows that open at once".to_owned(), format!("at exit {exit}"))
+    }
+
+    fn lacks(&self, feature: String, place: String) -> ReplayError {
+        ReplayError::Lacks { feature, place, recorded: self.recorded.clone(), here: self.here.clone() }
     }
 
     /// What to say beside a divergence that no missing feature explains.

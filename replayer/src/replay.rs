@@ -71,8 +71,9 @@ pub fn replay(
         return Err(ReplayError::NoSuchExit { asked, exits: end.exits });
     }
     let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, trace.header())? };
-    let mut replay =
-        std::thread::scope(|scope| replay_from(Source::start(scope, trace), &place, trace, options, progress))?;
+    let mut replay = std::thread::scope(|scope| {
+        replay_from(Source::start(scope, trace), &place, trace, options, progress)
+    })?;
     if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
         cause::explain(&place, elsewhere, trace, divergence)?;
     }
@@ -144,7 +145,11 @@ fn why_no_more(trace: &Trace, lost: Option<TraceError>, exits: u64) -> Option<St
 }
 
 /// A machine as the recording started.
-pub(crate) fn machine_at_start(kvm: &Kvm, convention: Convention, trace: &Trace) -> Result<Machine, ReplayError> {
+pub(crate) fn machine_at_start(
+    kvm: &Kvm,
+    convention: Convention,
+    trace: &Trace,
+) -> Result<Machine, ReplayError> {
     let header = trace.header();
     let wanted = header.memory.iter().fold(0u64, |all, r| all.saturating_add(r.bytes));
     if wanted > available_memory() {

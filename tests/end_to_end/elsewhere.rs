@@ -14,6 +14,9 @@ const RDTSCP: (u32, usize, u32) = (0x8000_0001, EDX, 27);
 const D3NOW: (u32, usize, u32) = (0x8000_0001, EDX, 31);
 const XOP: (u32, usize, u32) = (0x8000_0001, ECX, 11);
 
+/// An MSR of no processor.
+const NOBODYS: u32 = 0x4b56_4dff;
+
 /// A trace of a guest that executes one RDTSCP, from an engine of another name.
 fn from_elsewhere(host: &Host) -> Mutated {
     let mut mutated = Mutated::of(host, &trapline_guests::lone_rdtscp_64());
@@ -65,7 +68,10 @@ fn a_feature_that_is_used_and_missing_is_named_with_its_instruction() {
     match replay(&host, &mutated) {
         Err(ReplayError::Lacks { feature, place, recorded, .. }) => {
             assert_eq!(feature, "RDTSCP");
-            assert!(place.contains("`rdtscp`") && place.ends_with(&format!("before exit {astray}")), "{place}");
+            assert!(
+                place.contains("`rdtscp`") && place.ends_with(&format!("before exit {astray}")),
+                "{place}"
+            );
             assert!(recorded.starts_with("kvm_elsewhere on "), "{recorded}");
         }
         other => panic!("not refused for RDTSCP: {other:?}"),
@@ -96,8 +102,6 @@ fn on_the_engine_that_recorded_it_a_divergence_is_no_refusal() {
 fn an_msr_that_is_not_here_and_was_not_written_does_not_count() {
     let Some(host) = host() else { return };
     let mut mutated = from_elsewhere(&host);
-    // Of no processor.
-    const NOBODYS: u32 = 0x4b56_4dff;
     mutated.plain.start.msrs.push((NOBODYS, 5));
     mutated.last_checkpoint().cpu.msrs.push((NOBODYS, 5));
     assert_eq!(replay(&host, &mutated).unwrap().unwrap(), mutated.recorded.end.exits);
@@ -116,7 +120,9 @@ fn an_msr_access_that_only_one_kvm_hands_out_is_refused_by_the_name_of_the_msr()
     mutated.plain.exits.remove(at);
     mutated.plain.end.as_mut().unwrap().exits -= 1;
     match replay(&host, &mutated) {
-        Err(ReplayError::Lacks { feature, .. }) => assert_eq!(feature, format!("MSR {index:#x}")),
+        Err(ReplayError::Lacks { feature, .. }) => {
+            assert_eq!(feature, format!("MSR {index:#x} as KVM answers it there"));
+        }
         other => panic!("not refused: {other:?}"),
     }
 }

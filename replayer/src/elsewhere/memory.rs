@@ -21,8 +21,8 @@ pub(crate) fn is_same_but_for_resume_flag(page: &[u8], recorded: u64) -> bool {
 fn matches(page: &mut [u8], places: &[usize], depth: usize, recorded: u64) -> bool {
     (0..places.len()).any(|i| {
         toggle(page, places[i]);
-        let found = page_hash(page) == recorded
-            || depth > 1 && matches(page, &places[i + 1..], depth - 1, recorded);
+        let found =
+            page_hash(page) == recorded || depth > 1 && matches(page, &places[i + 1..], depth - 1, recorded);
         toggle(page, places[i]);
         found
     })
