@@ -222,16 +222,15 @@ const EFER_LMA: u64 = 1 << 10;
 const BUSY_TSS_16: u8 = 3;
 const BUSY_TSS_64: u8 = 11;
 
-/// The task register. A guest that entered long mode without loading it keeps the 16-bit TSS of reset on AMD; Intel does not
-/// enter such a guest, and KVM turns it into one of 64 bits there (SDM vol. 3, 27.3.1.2; `enter_lmode` in KVM). It is the same
-/// to the guest, which has no way to see the type: the latter everywhere.
-fn task_register(s: &kvm_sregs) -> kvm_segment {
-    let is_of_reset = s.efer & EFER_LMA != 0 && s.tr.type_ == BUSY_TSS_16;
-    kvm_segment { type_: if is_of_reset { BUSY_TSS_64 } else { s.tr.type_ }, ..s.tr }
+/// The type of the task register. A guest that entered long mode without loading it keeps the 16-bit TSS of reset on AMD; Intel
+/// does not enter such a guest, and KVM turns it into one of 64 bits there (SDM vol. 3, 27.3.1.2; `enter_lmode` in KVM). It is the
+/// same to the guest, which has no way to see the type: the latter in every state that is saved or restored.
+fn task_register_type(efer: u64, type_: u8) -> u8 {
+    if efer & EFER_LMA != 0 && type_ == BUSY_TSS_16 { BUSY_TSS_64 } else { type_ }
 }
 
 fn from_sregs(s: &kvm_sregs) -> SystemRegisters {
-    let tr = task_register(s);
+    let tr = kvm_segment { type_: task_register_type(s.efer, s.tr.type_), ..s.tr };
     SystemRegisters {
         segments: [&s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &tr, &s.ldt].map(from_segment),
         gdt: (s.gdt.base, s.gdt.limit),
@@ -244,7 +243,8 @@ fn from_sregs(s: &kvm_sregs) -> SystemRegisters {
 }
 
 fn to_sregs(s: &SystemRegisters) -> kvm_sregs {
-    let [cs, ds, es, fs, gs, ss, tr, ldt] = s.segments.each_ref().map(to_segment);
+    let [cs, ds, es, fs, gs, ss, mut tr, ldt] = s.segments.each_ref().map(to_segment);
+    tr.type_ = task_register_type(s.efer, tr.type_);
     let [cr0, cr2, cr3, cr4, cr8] = s.control;
     let table = |(base, limit)| kvm_dtable { base, limit, ..Default::default() };
     kvm_sregs {
@@ -343,11 +343,15 @@ mod tests {
 
     #[test]
     fn a_task_register_of_reset_is_one_of_64_bits_in_long_mode_alone() {
-        let mut sregs = kvm_sregs { efer: EFER_LMA, ..Default::default() };
-        sregs.tr.type_ = BUSY_TSS_16;
-        assert_eq!(from_sregs(&sregs).segments[6].rights, u16::from(BUSY_TSS_64));
-        sregs.efer = 0;
-        assert_eq!(from_sregs(&sregs).segments[6].rights, u16::from(BUSY_TSS_16));
+        for (efer, expected) in [(EFER_LMA, BUSY_TSS_64), (0, BUSY_TSS_16)] {
+            let mut sregs = kvm_sregs { efer, ..Default::default() };
+            sregs.tr.type_ = BUSY_TSS_16;
+            let saved = from_sregs(&sregs);
+            assert_eq!(saved.segments[6].rights, u16::from(expected));
+            let mut old = saved;
+            old.segments[6].rights = BUSY_TSS_16.into();
+            assert_eq!(to_sregs(&old).tr.type_, expected);
+        }
     }
 
     #[test]
