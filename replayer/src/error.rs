@@ -40,8 +40,8 @@ pub enum ReplayError {
     },
     /// The guest used what this host lacks.
     #[error(
-        "this trace cannot be replayed here: its guest uses {feature}, {place}; {recorded} has it, and {here} has not. \
-         What comes before was as recorded"
+        "this trace cannot be replayed here: its guest uses {feature}, {place}: offered by {recorded}, missing on \
+         {here}. What comes before was as recorded"
     )]
     Lacks {
         /// The feature, by its name in CPUID's documentation, or an MSR.
