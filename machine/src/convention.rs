@@ -7,6 +7,7 @@
 
 use crate::code::CodeSegment;
 use crate::exit::Exit;
+use crate::features::KVM_ORDER;
 use crate::machine::Machine;
 use iced_x86::{
     Code, Decoder, DecoderOptions, Instruction as X86, InstructionInfoFactory, Mnemonic, OpAccess, Register,
@@ -235,8 +236,6 @@ impl Look<'_> {
         let value = if full == Register::RIP {
             self.exit.rip
         } else {
-            // The order in which instructions encode registers, and iced numbers them, is not KVM's.
-            const KVM_ORDER: [usize; 16] = [0, 2, 3, 1, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
             let index = (full as usize).checked_sub(Register::RAX as usize)?;
             self.registers.general[*KVM_ORDER.get(index)?]
         };

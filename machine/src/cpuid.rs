@@ -73,24 +73,29 @@ fn is_left_out(leaf: u32) -> bool {
 /// The table for this host: what KVM supports, less what the host decides, with every field that names the CPU it ran
 /// on set to CPU 0.
 pub fn fixed_table(kvm: &Kvm) -> Result<Vec<CpuidEntry>, MachineError> {
+    let mut table = supported(kvm)?;
+    table.retain(|e| !is_left_out(e.leaf));
+    for entry in &mut table {
+        fix(entry);
+    }
+    table.sort_unstable();
+    Ok(table)
+}
+
+/// All that KVM can offer a guest here.
+pub(crate) fn supported(kvm: &Kvm) -> Result<Vec<CpuidEntry>, MachineError> {
     let supported =
         kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(refused("KVM_GET_SUPPORTED_CPUID"))?;
-    let mut table: Vec<_> = supported
+    Ok(supported
         .as_slice()
         .iter()
-        .filter(|e| !is_left_out(e.function))
         .map(|e| CpuidEntry {
             leaf: e.function,
             subleaf: e.index,
             flags: e.flags,
             registers: [e.eax, e.ebx, e.ecx, e.edx],
         })
-        .collect();
-    for entry in &mut table {
-        fix(entry);
-    }
-    table.sort_unstable();
-    Ok(table)
+        .collect())
 }
 
 /// Shows x2APIC in a table that hides it (CPUID leaf 1, ECX bit 21). For platforms with a local APIC, on engines where

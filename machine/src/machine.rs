@@ -1,6 +1,9 @@
 //! One virtual machine: a vCPU, its memory, and the run loop that recording and replaying share.
 
+mod walk;
 mod window;
+
+pub use walk::FeatureUse;
 
 use crate::code::CodeSegment;
 use crate::convention::Convention;
@@ -125,6 +128,7 @@ impl Machine {
             kvm.check_extension(Cap::Xcrs),
             &config.cpuid,
             &config.msrs_allowed,
+            cpuid::xsave_components(&cpuid::supported(kvm)?),
         );
         // KVM_CAP_SYNC_REGS returns the set of registers that can be shared at exits (KVM API 6, x86 kvm_valid_regs).
         let shareable = kvm.check_extension_int(Cap::SyncRegs) as u64;
@@ -381,11 +385,11 @@ impl Machine {
     /// which costs less than asking for them.
     pub(crate) fn read_code_segment(&mut self) -> Result<CodeSegment, MachineError> {
         let shared = self.sync_system && self.run.get().kvm_valid_regs & SyncReg::SystemRegister as u64 != 0;
-        let segment = if shared {
-            CodeSegment::of(&self.run.sync_regs().sregs)
-        } else {
-            CodeSegment::of(&self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?)
-        };
+        if !shared {
+            // Also for the next call at this exit, which finds them shared and not yet filled in by KVM.
+            self.run.sync_regs_mut().sregs = self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+        }
+        let segment = CodeSegment::of(&self.run.sync_regs().sregs);
         if self.sync_system && segment.mode != CpuMode::Long64 {
             self.vcpu.set_sync_valid_reg(SyncReg::SystemRegister);
         } else if shared {
@@ -445,6 +449,11 @@ impl Machine {
     /// The complete CPU state. Valid before the first exit and once settled.
     pub fn save(&self) -> Result<CpuState, MachineError> {
         state::save(&self.vcpu, &self.layout)
+    }
+
+    /// The MSRs that belong to the state, as far as this KVM has them.
+    pub fn msrs(&self) -> &[u32] {
+        &self.layout.msrs
     }
 
     /// Restores a complete CPU state.

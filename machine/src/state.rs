@@ -4,7 +4,7 @@ use crate::cpuid;
 use crate::error::{MachineError, refused};
 use crate::ioctl;
 use crate::msr;
-use crate::xsave;
+use crate::xsave::{self, Component};
 use kvm_bindings::{
     KVM_SREGS2_FLAGS_PDPTRS_VALID, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_PAYLOAD,
     KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SIPI_VECTOR, KVM_VCPUEVENT_VALID_SMM, kvm_debugregs,
@@ -25,8 +25,10 @@ pub(crate) struct StateLayout {
     pub(crate) xcrs: bool,
     /// MSRs that belong to the state.
     pub(crate) msrs: Vec<u32>,
-    /// XSAVE components: (number, offset, bytes).
-    pub(crate) components: Vec<(u32, usize, usize)>,
+    /// XSAVE components, where the guest's CPUID table says that they lie.
+    pub(crate) components: Vec<Component>,
+    /// XSAVE components, where this processor has them.
+    pub(crate) here: Vec<Component>,
 }
 
 impl StateLayout {
@@ -36,12 +38,14 @@ impl StateLayout {
         xcrs: bool,
         table: &[CpuidEntry],
         msrs: &[trapline_formats::MsrRange],
+        here: Vec<Component>,
     ) -> Self {
         Self {
             sregs2,
             xcrs: xcrs && vcpu.get_xcrs().is_ok_and(|x| x.nr_xcrs > 0),
             msrs: msr::of_state(vcpu, msrs),
             components: cpuid::xsave_components(table),
+            here,
         }
     }
 }
@@ -56,7 +60,11 @@ pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, Mach
         registers: *as_registers(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?),
         system: system(vcpu, layout)?,
         msrs,
-        xsave: xsave::canonical(&xsave.region, &layout.components),
+        xsave: xsave::moved(
+            &xsave::canonical(&xsave.region, &layout.here),
+            &layout.here,
+            &layout.components,
+        )?,
         xcr0: if layout.xcrs { xcr0(&vcpu.get_xcrs().map_err(refused("KVM_GET_XCRS"))?) } else { 1 },
         events: from_events(&vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?),
         debug: DebugRegisters { addresses: debug.db, dr6: debug.dr6, dr7: debug.dr7 },
@@ -68,14 +76,17 @@ pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, Mach
 /// pending exceptions, so events come last.
 pub(crate) fn restore(vcpu: &mut VcpuFd, layout: &StateLayout, state: &CpuState) -> Result<(), MachineError> {
     set_system(vcpu, layout, &state.system)?;
-    msr::set(vcpu, &state.msrs)?;
+    // An MSR that this KVM has not is left out: an access of the guest is an exit here, and the recording has none.
+    let msrs: Vec<_> = state.msrs.iter().copied().filter(|(index, _)| layout.msrs.contains(index)).collect();
+    msr::set(vcpu, &msrs)?;
     vcpu.set_regs(&to_regs(&state.registers)).map_err(refused("KVM_SET_REGS"))?;
     if layout.xcrs {
         let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
         xcrs.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value: state.xcr0 };
         vcpu.set_xcrs(&xcrs).map_err(refused("KVM_SET_XCRS"))?;
     }
-    let xsave = kvm_bindings::kvm_xsave { region: xsave::to_words(&state.xsave)?, ..Default::default() };
+    let image = xsave::moved(&state.xsave, &layout.components, &layout.here)?;
+    let xsave = kvm_bindings::kvm_xsave { region: xsave::to_words(&image)?, ..Default::default() };
     // SAFETY: KVM_SET_XSAVE reads 4096 bytes, the size of `kvm_xsave`; more only where AMX was permitted to this process,
     // which nothing here asks for.
     unsafe { vcpu.set_xsave(&xsave) }.map_err(refused("KVM_SET_XSAVE"))?;
@@ -205,9 +216,23 @@ fn to_segment(s: &Segment) -> kvm_segment {
     }
 }
 
+/// EFER.LMA (SDM vol. 3, 2.2.1).
+const EFER_LMA: u64 = 1 << 10;
+/// Types of a busy TSS of 16 bits, and of 64 (SDM vol. 3, tables 3-2 and 8-1).
+const BUSY_TSS_16: u8 = 3;
+const BUSY_TSS_64: u8 = 11;
+
+/// The type of the task register. A guest that entered long mode without loading it keeps the 16-bit TSS of reset on AMD; Intel
+/// does not enter such a guest, and KVM turns it into one of 64 bits there (SDM vol. 3, 27.3.1.2; `enter_lmode` in KVM). It is the
+/// same to the guest, which has no way to see the type: the latter in every state that is saved or restored.
+fn task_register_type(efer: u64, type_: u8) -> u8 {
+    if efer & EFER_LMA != 0 && type_ == BUSY_TSS_16 { BUSY_TSS_64 } else { type_ }
+}
+
 fn from_sregs(s: &kvm_sregs) -> SystemRegisters {
+    let tr = kvm_segment { type_: task_register_type(s.efer, s.tr.type_), ..s.tr };
     SystemRegisters {
-        segments: [&s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &s.tr, &s.ldt].map(from_segment),
+        segments: [&s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &tr, &s.ldt].map(from_segment),
         gdt: (s.gdt.base, s.gdt.limit),
         idt: (s.idt.base, s.idt.limit),
         control: [s.cr0, s.cr2, s.cr3, s.cr4, s.cr8],
@@ -218,7 +243,8 @@ fn from_sregs(s: &kvm_sregs) -> SystemRegisters {
 }
 
 fn to_sregs(s: &SystemRegisters) -> kvm_sregs {
-    let [cs, ds, es, fs, gs, ss, tr, ldt] = s.segments.each_ref().map(to_segment);
+    let [cs, ds, es, fs, gs, ss, mut tr, ldt] = s.segments.each_ref().map(to_segment);
+    tr.type_ = task_register_type(s.efer, tr.type_);
     let [cr0, cr2, cr3, cr4, cr8] = s.control;
     let table = |(base, limit)| kvm_dtable { base, limit, ..Default::default() };
     kvm_sregs {
@@ -314,6 +340,19 @@ fn to_events(e: &PendingEvents) -> kvm_vcpu_events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_register_of_reset_is_one_of_64_bits_in_long_mode_alone() {
+        for (efer, expected) in [(EFER_LMA, BUSY_TSS_64), (0, BUSY_TSS_16)] {
+            let mut sregs = kvm_sregs { efer, ..Default::default() };
+            sregs.tr.type_ = BUSY_TSS_16;
+            let saved = from_sregs(&sregs);
+            assert_eq!(saved.segments[6].rights, u16::from(expected));
+            let mut old = saved;
+            old.segments[6].rights = BUSY_TSS_16.into();
+            assert_eq!(to_sregs(&old).tr.type_, expected);
+        }
+    }
 
     #[test]
     fn registers_are_laid_out_as_kvm_lays_them_out() {

@@ -130,7 +130,7 @@ impl Machine {
 
     fn copy_image(&self) -> Result<Box<Image>, MachineError> {
         let raw = self.vcpu().get_xsave().map_err(refused("KVM_GET_XSAVE"))?;
-        let canonical = xsave::canonical(&raw.region, &self.layout.components);
+        let canonical = xsave::canonical(&raw.region, &self.layout.here);
         let xcr0 = if self.layout.xcrs {
             state::xcr0(&self.vcpu().get_xcrs().map_err(refused("KVM_GET_XCRS"))?)
         } else {
@@ -173,8 +173,8 @@ impl Machine {
             xcrs.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value: image.xcr0 };
             self.vcpu().set_xcrs(&xcrs).map_err(refused("KVM_SET_XCRS"))?;
         }
-        let canonical = image.canonical(&self.layout.components);
-        if canonical != before.canonical(&self.layout.components) {
+        let canonical = image.canonical(&self.layout.here);
+        if canonical != before.canonical(&self.layout.here) {
             let raw = kvm_xsave { region: xsave::to_words(&canonical)?, ..Default::default() };
             // SAFETY: KVM_SET_XSAVE reads 4096 bytes, the size of `kvm_xsave`; more only where AMX was permitted to this
             // process, which nothing here asks for.

@@ -15,6 +15,9 @@ const XMM: std::ops::Range<usize> = 160..416;
 const UNUSED: std::ops::Range<usize> = 416..512;
 /// XSTATE_BV, first field of the header (SDM vol. 1, 13.4.2).
 const XSTATE_BV: std::ops::Range<usize> = 512..520;
+/// Where a component lies in the standard format: (number, offset, bytes).
+pub(crate) type Component = (u32, usize, usize);
+
 const X87_BIT: u64 = 1;
 const SSE_BIT: u64 = 2;
 const AVX_BIT: u64 = 4;
@@ -22,7 +25,7 @@ const MXCSR_INIT: u32 = 0x1f80;
 const FCW_INIT: u16 = 0x37f;
 
 /// The canonical bytes of an image in the standard format.
-pub(crate) fn canonical(words: &[u32; BYTES / 4], components: &[(u32, usize, usize)]) -> Vec<u8> {
+pub(crate) fn canonical(words: &[u32; BYTES / 4], components: &[Component]) -> Vec<u8> {
     let mut image: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
     let mut present = le64(&image[XSTATE_BV]);
     if present & (SSE_BIT | AVX_BIT) == 0 {
@@ -53,6 +56,42 @@ pub(crate) fn canonical(words: &[u32; BYTES / 4], components: &[(u32, usize, usi
     }
     image[XSTATE_BV].copy_from_slice(&present.to_le_bytes());
     image
+}
+
+/// Moves the extended components of an image to where another processor has them: AMD and Intel put protection keys, and others,
+/// at different offsets. A component that `to` has not must be in its initial configuration.
+pub(crate) fn moved(image: &[u8], from: &[Component], to: &[Component]) -> Result<Vec<u8>, MachineError> {
+    let mut out = image.to_vec();
+    if from == to {
+        return Ok(out);
+    }
+    if image.len() != BYTES {
+        return Err(MachineError::Restore(format!("its XSAVE image has {} bytes", image.len())));
+    }
+    let mut present = le64(&image[XSTATE_BV]);
+    for &(_, offset, bytes) in from {
+        if let Some(area) = out.get_mut(offset..offset + bytes) {
+            area.fill(0);
+        }
+    }
+    for &(component, offset, bytes) in from {
+        let bit = 1u64.checked_shl(component).unwrap_or(0);
+        let target = to.iter().find(|(number, _, size)| (*number, *size) == (component, bytes));
+        let Some(content) = image.get(offset..offset + bytes).filter(|_| present & bit != 0) else {
+            present &= !bit;
+            continue;
+        };
+        match target.and_then(|(_, offset, bytes)| out.get_mut(*offset..offset + bytes)) {
+            Some(area) => area.copy_from_slice(content),
+            None => {
+                return Err(MachineError::Restore(format!(
+                    "this processor lacks XSAVE component {component}"
+                )));
+            }
+        }
+    }
+    out[XSTATE_BV].copy_from_slice(&present.to_le_bytes());
+    Ok(out)
 }
 
 fn is_x87_initial(image: &[u8]) -> bool {
@@ -134,6 +173,26 @@ mod tests {
         let out = to_words(&unmarked).unwrap();
         assert_eq!(out[0], u32::from(FCW_INIT));
         assert_eq!(canonical(&out, &[]), unmarked);
+    }
+
+    #[test]
+    fn a_component_moves_to_where_another_processor_has_it() {
+        let (intel, amd) = ([(2, 576, 256), (9, 2688, 8)], [(2, 576, 256), (9, 832, 8)]);
+        let mut image = vec![0; BYTES];
+        image[XSTATE_BV].copy_from_slice(&0x206u64.to_le_bytes());
+        (image[600], image[2690]) = (7, 9);
+        let moved_image = moved(&image, &intel, &amd).unwrap();
+        assert_eq!((moved_image[600], moved_image[834], moved_image[2690]), (7, 9, 0));
+        assert_eq!(moved(&moved_image, &amd, &intel).unwrap(), image);
+    }
+
+    #[test]
+    fn a_component_that_is_not_there_must_be_initial() {
+        let mut image = vec![0; BYTES];
+        assert_eq!(moved(&image, &[(9, 2688, 8)], &[]).unwrap(), image);
+        image[XSTATE_BV].copy_from_slice(&0x200u64.to_le_bytes());
+        let refused = moved(&image, &[(9, 2688, 8)], &[]).unwrap_err().to_string();
+        assert!(refused.contains("XSAVE component 9"), "{refused}");
     }
 
     #[test]

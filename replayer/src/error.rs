@@ -38,6 +38,21 @@ pub enum ReplayError {
         /// What there is.
         exits: u64,
     },
+    /// The guest used what this host lacks.
+    #[error(
+        "this trace cannot be replayed here: its guest uses {feature}, {place}: offered by {recorded}, missing on \
+         {here}. What comes before was as recorded"
+    )]
+    Lacks {
+        /// The feature, by its name in CPUID's documentation, or an MSR.
+        feature: String,
+        /// Where the guest uses it.
+        place: String,
+        /// Where it was recorded.
+        recorded: String,
+        /// This host.
+        here: String,
+    },
     /// The trace was made elsewhere and cannot be replayed here.
     #[error("this trace cannot be replayed here: {0}")]
     Host(String),

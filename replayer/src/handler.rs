@@ -1,12 +1,14 @@
 //! The replaying handler: answers each exit from the log and compares everything the guest shows.
 
 use crate::divergence::{Divergence, PastExit, What};
+use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
 use crate::error::ReplayError;
 use crate::replay::Progress;
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
-use trapline_formats::{ConsoleText, Difference, Event, Gpa, Site, TraceError};
+use trapline_formats::memory::PAGE_BYTES;
+use trapline_formats::{ConsoleText, CpuState, Difference, Event, ExitKind, Gpa, Site, TraceError};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Exits kept for a divergence's history.
@@ -19,6 +21,10 @@ pub(crate) struct ReplayHandler<'a> {
     /// The dictionary of the trace.
     recorded_sites: &'a [Site],
     by_site: BTreeMap<&'a Site, u32>,
+    /// On another engine or processor than the recording's.
+    elsewhere: Option<&'a Elsewhere>,
+    /// The current recorded exit was not reached: an exit came that only this engine makes.
+    awaits: bool,
     /// The dictionary of this run, and what each of its sites is called in the trace.
     sites: SiteTable,
     names: Vec<Option<u32>>,
@@ -38,6 +44,7 @@ impl<'a> ReplayHandler<'a> {
     pub(crate) fn new(
         source: Source,
         recorded_sites: &'a [Site],
+        elsewhere: Option<&'a Elsewhere>,
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
         until: u64,
         silence_limit: u32,
@@ -48,6 +55,8 @@ impl<'a> ReplayHandler<'a> {
             source,
             recorded_sites,
             by_site,
+            elsewhere,
+            awaits: false,
             sites: SiteTable::default(),
             names: Vec::new(),
             console: console.peekable(),
@@ -123,6 +132,19 @@ impl<'a> ReplayHandler<'a> {
         if same_site && same_size && same_data && registers == *recorded.registers {
             return true;
         }
+        if self.elsewhere.is_some() {
+            let is_shutdown = |kind| kind == ExitKind::Shutdown;
+            let kind = self.recorded_sites[recorded.site as usize].kind;
+            // What a triple fault leaves of the registers is the engine's: AMD's KVM resets them.
+            if is_shutdown(exit.kind()) && is_shutdown(kind)
+                || same_site
+                    && same_size
+                    && same_data
+                    && Elsewhere::are_same_registers(recorded.registers, &registers)
+            {
+                return true;
+            }
+        }
         let differences: Vec<_> = (0..digests::COMPARED)
             .filter(|&r| registers[r] != recorded.registers[r])
             .map(|r| Difference {
@@ -145,6 +167,30 @@ impl<'a> ReplayHandler<'a> {
             PastExit { index: recorded.index, site: self.sites.sites()[number as usize].clone(), data };
         self.diverge(what, Some(actual), differences, String::new());
         false
+    }
+
+    /// Brings both sides to an exit that both make. True: this one is made here alone, and is done with.
+    #[cold]
+    fn passes_over(&mut self, exit: &Exit, number: u32) -> bool {
+        let name = self.recorded_number(number);
+        loop {
+            let Some(recorded) = self.source.current() else { return false };
+            if name == Some(recorded.site) {
+                return false;
+            }
+            let kind = self.recorded_sites[recorded.site as usize].kind;
+            // An event behind an exit that is not made has no place here.
+            if !Elsewhere::is_optional(kind) || self.source.peek_event().is_some() {
+                break;
+            }
+            self.remember();
+            self.exits += 1;
+            if !self.source.advance() {
+                return false;
+            }
+        }
+        self.awaits = Elsewhere::is_optional(exit.kind());
+        self.awaits
     }
 
     fn remember(&mut self) {
@@ -190,10 +236,26 @@ impl<'a> ReplayHandler<'a> {
         Ok(())
     }
 
+    fn state_differences(
+        &self,
+        machine: &Machine,
+        recorded: &CpuState,
+    ) -> Result<Vec<Difference>, MachineError> {
+        let replayed = machine.save()?;
+        if self.elsewhere.is_none() {
+            return Ok(recorded.differences(&replayed));
+        }
+        let kind = self.source.current().map(|r| self.recorded_sites[r.site as usize].kind);
+        if kind == Some(ExitKind::Shutdown) {
+            return Ok(Vec::new());
+        }
+        Ok(Elsewhere::differences(recorded, &replayed, machine))
+    }
+
     /// Compares the complete state with a checkpoint.
     fn check(&mut self, machine: &Machine) -> Result<(), ReplayError> {
         let Some(checkpoint) = self.source.next_checkpoint() else { return Ok(()) };
-        let differences = checkpoint.cpu.differences(&machine.save()?);
+        let differences = self.state_differences(machine, &checkpoint.cpu)?;
         if !differences.is_empty() {
             self.diverge(What::State, None, differences, "after the exit's instruction completed".into());
             return Ok(());
@@ -206,6 +268,7 @@ impl<'a> ReplayHandler<'a> {
         let differences: Vec<_> = numbers
             .into_iter()
             .filter(|n| recorded.get(n) != replayed.get(n))
+            .filter(|n| self.elsewhere.is_none() || !is_explained(machine, **n, recorded.get(n)))
             .map(|n| Difference {
                 name: format!("page {:#x}", n << 12),
                 expected: show(recorded.get(n)),
@@ -219,6 +282,13 @@ impl<'a> ReplayHandler<'a> {
     }
 }
 
+/// Whether a page that differs is one that two processors push differently.
+fn is_explained(machine: &Machine, number: u64, recorded: Option<&u64>) -> bool {
+    let mut page = vec![0; PAGE_BYTES];
+    let is_read = machine.memory().read(Gpa(number << 12), &mut page).is_ok();
+    is_read && recorded.is_some_and(|hash| is_same_but_for_resume_flag(&page, *hash))
+}
+
 impl Handler for ReplayHandler<'_> {
     type Error = ReplayError;
 
@@ -227,10 +297,13 @@ impl Handler for ReplayHandler<'_> {
         if self.divergence.is_some() {
             return Ok(Flow::Settle);
         }
-        if !self.source.advance() {
+        if !std::mem::take(&mut self.awaits) && !self.source.advance() {
             return Ok(Flow::Settle);
         }
         let number = self.sites.number(machine, exit)?;
+        if self.elsewhere.is_some() && self.passes_over(exit, number) {
+            return Ok(Flow::Continue);
+        }
         if !self.compare(machine, exit, number) {
             return Ok(Flow::Settle);
         }

@@ -14,7 +14,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cause;
 mod divergence;
+mod elsewhere;
 mod error;
 mod handler;
 mod replay;

@@ -1,6 +1,8 @@
 //! Replaying a trace.
 
+use crate::cause;
 use crate::divergence::Divergence;
+use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::handler::ReplayHandler;
 use crate::source::Source;
@@ -54,7 +56,7 @@ pub struct Replay {
     pub machine: Machine,
 }
 
-const WATCHDOG_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const WATCHDOG_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Replays a trace on a fresh machine.
 pub fn replay(
@@ -69,15 +71,26 @@ pub fn replay(
     {
         return Err(ReplayError::NoSuchExit { asked, exits: end.exits });
     }
-    std::thread::scope(|scope| {
-        replay_from(Source::start(scope, trace), kvm, convention, trace, options, progress)
-    })
+    let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, trace.header())? };
+    let mut replay = std::thread::scope(|scope| {
+        replay_from(Source::start(scope, trace), &place, trace, options, progress)
+    })?;
+    if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
+        cause::explain(&place, elsewhere, trace, divergence)?;
+    }
+    Ok(replay)
 }
 
-fn replay_from(
+/// Where to replay.
+pub(crate) struct Place<'k> {
+    pub(crate) kvm: &'k Kvm,
+    pub(crate) convention: Convention,
+    pub(crate) elsewhere: Option<Elsewhere>,
+}
+
+pub(crate) fn replay_from(
     mut source: Source,
-    kvm: &Kvm,
-    convention: Convention,
+    place: &Place<'_>,
     trace: &Trace,
     options: &ReplayOptions,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -86,11 +99,12 @@ fn replay_from(
         let reason = why_no_more(trace, source.take_lost(), 0);
         return Err(ReplayError::Nothing { reason: reason.unwrap_or_else(|| "the guest made none".into()) });
     }
-    let mut machine = machine_at_start(kvm, convention, trace)?;
+    let mut machine = machine_at_start(place.kvm, place.convention, trace)?;
     let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
     let mut handler = ReplayHandler::new(
         source,
         trace.sites(),
+        place.elsewhere.as_ref(),
         Box::new(trace.console().flat_map(|chunk| match chunk {
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
@@ -135,7 +149,11 @@ fn why_no_more(trace: &Trace, lost: Option<TraceError>, exits: u64) -> Option<St
 }
 
 /// A machine as the recording started.
-fn machine_at_start(kvm: &Kvm, convention: Convention, trace: &Trace) -> Result<Machine, ReplayError> {
+pub(crate) fn machine_at_start(
+    kvm: &Kvm,
+    convention: Convention,
+    trace: &Trace,
+) -> Result<Machine, ReplayError> {
     let header = trace.header();
     let wanted = header.memory.iter().fold(0u64, |all, r| all.saturating_add(r.bytes));
     if wanted > available_memory() {

@@ -5,7 +5,9 @@
 //! `TRAPLINE_BIN` and `TRAPLINE_GUESTS` name the program and the folder of SeaBIOS, where they are not those of this checkout.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod between_engines;
 mod checker;
+mod elsewhere;
 mod kernels;
 mod matrix;
 mod multiboot;

@@ -37,7 +37,8 @@ matrix! {
     timer_exits_16 timer_exits_32 timer_exits_64 shadow_16 shadow_32 shadow_64 ivt_16
     software_interrupts_16 software_interrupts_32 software_interrupts_64 fpu_32 fpu_64 popcnt_32 popcnt_64
     access_check_16 access_check_32 access_check_64 faults_32 faults_64 sse_32 sse_64 mmio_sse_32 mmio_sse_64
-    xsave_32 xsave_64 rdtscp_32 rdtscp_64 random_16 random_32 random_64 int_nowhere_32 int_nowhere_64 cmpxchg16b_64
+    xsave_32 xsave_64 sse4a_64 rdtscp_32 rdtscp_64 random_16 random_32 random_64 int_nowhere_32 int_nowhere_64
+    cmpxchg16b_64
     halt_16 halt_32 halt_64 idle_64
     triple_fault_32 triple_fault_64 spin_16 spin_64 echo_16 echo_32 echo_64 echo_irq_64 escapes_64 unknown_16 unknown_32
     unknown_64 pages_32 pages_64 keyboard_reset_16 keyboard_reset_64 power_off_16 power_off_64 exit_code_64 cr8_64 xmm_32

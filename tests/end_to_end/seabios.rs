@@ -57,7 +57,7 @@ fn boots_and_replays(rom: &str, clock: ClockMode) {
 }
 
 /// Records a boot to its end; everything a boot should have shown is there.
-fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
+pub fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
     let guest = firmware::load(&image("seabios", rom), RAM).unwrap();
     assert_eq!(guest.suspects, [], "every clock read of the ROM is found");
     let until = regex::bytes::Regex::new(LAST_WORDS).unwrap();

@@ -48,7 +48,7 @@ impl Machine {
         Ok(length == bytes.len() && bytes[0] == STI && bytes[1] != PUSHF)
     }
 
-    fn single_step(&self, on: bool) -> Result<(), MachineError> {
+    pub(super) fn single_step(&self, on: bool) -> Result<(), MachineError> {
         let control = if on { KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP } else { 0 };
         let debug = kvm_guest_debug { control, ..Default::default() };
         self.vcpu.set_guest_debug(&debug).map_err(refused("KVM_SET_GUEST_DEBUG"))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use trapline_formats::Trace;
 use trapline_machine::Machine;
-use trapline_replayer::{Divergence, Outcome, Progress, ReplayOptions, replay as replay_trace};
+use trapline_replayer::{Divergence, Outcome, Progress, ReplayError, ReplayOptions, replay as replay_trace};
 
 /// A finished, faithful replay.
 pub struct Replayed {
@@ -20,18 +20,26 @@ pub fn replay(host: &Host, path: &Path) -> Replayed {
     try_replay(host, path, &ReplayOptions::default()).unwrap_or_else(|divergence| panic!("{divergence}"))
 }
 
-/// Replays a trace.
+/// Replays a trace that can be replayed here.
 pub fn try_replay(host: &Host, path: &Path, options: &ReplayOptions) -> Result<Replayed, Box<Divergence>> {
-    let trace = Trace::open(path).unwrap();
+    attempt(host, path, options).unwrap()
+}
+
+/// Replays a trace, or is told why not.
+pub fn attempt(
+    host: &Host,
+    path: &Path,
+    options: &ReplayOptions,
+) -> Result<Result<Replayed, Box<Divergence>>, ReplayError> {
+    let trace = Trace::open(path)?;
     let mut console = BTreeMap::<u8, Vec<u8>>::new();
     let replay = replay_trace(host.kvm, host.convention, &trace, options, &mut |progress| {
         if let Progress::Console(channel, bytes) = progress {
             console.entry(channel).or_default().extend_from_slice(bytes);
         }
-    })
-    .unwrap();
-    match replay.outcome {
+    })?;
+    Ok(match replay.outcome {
         Outcome::Faithful => Ok(Replayed { exits: replay.exits, console, machine: replay.machine }),
         Outcome::Diverged(divergence) => Err(divergence),
-    }
+    })
 }

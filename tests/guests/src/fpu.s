@@ -48,6 +48,9 @@
     mov [edi + 48], eax
     mov [edi + 52], eax
     mov [edi + 56], eax
+    mov [edi + 34], ax      # nor do all fill the reserved halves alike
+    mov [edi + 38], ax
+    mov [edi + 42], ax
     fld1
     fld1
     fnsave [edi + 64]
@@ -60,6 +63,9 @@
     mov [edi + 80], eax
     mov [edi + 84], eax
     mov [edi + 88], eax
+    mov [edi + 66], ax
+    mov [edi + 70], ax
+    mov [edi + 74], ax
     fnstsw ax
     movzx eax, ax
     show

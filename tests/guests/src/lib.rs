@@ -173,6 +173,8 @@ guests! {
     xsave_32: "xsave.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// XSAVE and XRSTOR.
     xsave_64: "xsave.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// EXTRQ, of AMD alone.
+    sse4a_64: "sse4a.s", 64, Ends::Exit(0), Some(b"ok\n");
     /// RDTSCP.
     rdtscp_32: "rdtscp.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// RDTSCP.
@@ -299,6 +301,11 @@ guests! {
 guest! {
     /// One port read after the other, for benchmarks: not in [`all`], for a matrix learns nothing from it.
     port_loop, "port_loop.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
+    /// One RDTSCP, for tests of what a guest uses: not in [`all`], for what it leaves in memory depends on the engine.
+    lone_rdtscp_64, "lone_rdtscp.s", 64, Ends::Exit(0), Some(b"ok\n")
 }
 
 guest! {
