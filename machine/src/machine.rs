@@ -1,5 +1,8 @@
 //! One virtual machine: a vCPU, its memory, and the run loop that recording and replaying share.
 
+mod gave_up;
+mod interrupts;
+mod linear;
 mod walk;
 mod window;
 
@@ -7,7 +10,7 @@ pub use walk::FeatureUse;
 
 use crate::code::CodeSegment;
 use crate::convention::Convention;
-use crate::error::{GaveUp, MachineError, refused};
+use crate::error::{MachineError, refused};
 use crate::exit::{Exit, RunPage};
 use crate::kick::{self, Armed};
 use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE, CAP_SREGS2};
@@ -17,16 +20,15 @@ use crate::ticks::ticks;
 use crate::unfinished::Finisher;
 use crate::{code, cpuid, ioctl, msr};
 use kvm_bindings::{
-    KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO,
-    KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SET_TPR, KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR,
-    KVM_EXIT_X86_WRMSR, kvm_enable_cap,
+    KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IRQ_WINDOW_OPEN,
+    KVM_EXIT_MMIO, KVM_EXIT_SET_TPR, KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
+    kvm_enable_cap,
 };
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
 use rustix::io::Errno;
 use std::sync::Arc;
 use trapline_formats::{
-    CpuMode, CpuState, CpuidEntry, ExitKind, Gpa, Gva, MemoryRegion, MsrRange, Registers, StandIns, Timing,
-    disassemble,
+    CpuMode, CpuState, CpuidEntry, ExitKind, MemoryRegion, MsrRange, Registers, StandIns, Timing,
 };
 
 /// What to build a machine from: the parts of a trace header that make the guest see what it saw.
@@ -398,54 +400,6 @@ impl Machine {
         Ok(self.code.put(segment))
     }
 
-    /// Whether the guest can take an external interrupt right now. Valid once settled.
-    pub fn can_take_interrupt(&self) -> bool {
-        self.run.get().ready_for_interrupt_injection != 0 && self.run.get().if_flag != 0
-    }
-
-    /// Whether the guest has interrupts enabled (RFLAGS.IF), whatever may shadow them for an instruction.
-    pub fn interrupts_enabled(&self) -> bool {
-        self.run.get().if_flag != 0
-    }
-
-    /// Queues an external interrupt.
-    pub fn inject_interrupt(&mut self, vector: u8) -> Result<(), MachineError> {
-        ioctl::interrupt(&self.vcpu, vector)
-    }
-
-    /// Whether the guest takes a non-maskable interrupt at once: nothing masks or shadows it, and nothing else is about to be
-    /// delivered. Valid once settled. Where this is so, KVM need not look for the place where it can deliver one, which some
-    /// engines do by single-stepping.
-    pub fn can_take_nmi(&self) -> Result<bool, MachineError> {
-        let events = self.vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?;
-        let nmi = events.nmi.injected | events.nmi.pending | events.nmi.masked;
-        let others = events.exception.injected | events.exception.pending | events.interrupt.injected;
-        Ok(nmi | others | events.interrupt.shadow == 0)
-    }
-
-    /// What the CPU holds of its local APIC: (`IA32_APIC_BASE`, CR8). Valid at an exit: without an in-kernel APIC, KVM shows
-    /// both in `kvm_run` whenever KVM_RUN returns (KVM API 5, `apic_base` and `cr8`).
-    #[inline]
-    pub fn apic_state(&self) -> (u64, u8) {
-        let run = self.run.get();
-        (run.apic_base, run.cr8 as u8)
-    }
-
-    /// Sets CR8. KVM loads it from `kvm_run` at every KVM_RUN, before it completes the instruction of the last exit.
-    pub fn set_cr8(&mut self, cr8: u8) {
-        self.run.get_mut().cr8 = cr8.into();
-    }
-
-    /// Queues a non-maskable interrupt.
-    pub fn inject_nmi(&mut self) -> Result<(), MachineError> {
-        self.vcpu.nmi().map_err(refused("KVM_NMI"))
-    }
-
-    /// Asks KVM to exit as soon as the guest can take an interrupt, or no longer to. That exit ends the request.
-    pub fn request_interrupt_window(&mut self, wanted: bool) {
-        self.run.get_mut().request_interrupt_window = wanted.into();
-    }
-
     /// The complete CPU state. Valid before the first exit and once settled.
     pub fn save(&self) -> Result<CpuState, MachineError> {
         state::save(&self.vcpu, &self.layout)
@@ -471,75 +425,6 @@ impl Machine {
     /// The guest's hardware TSC.
     pub fn hardware_tsc(&self) -> Result<u64, MachineError> {
         Ok(msr::get(&self.vcpu, &[0x10])?.first().map_or(0, |(_, value)| *value))
-    }
-
-    /// Translates a linear address as the guest's page tables stand now.
-    pub fn translate(&self, address: Gva) -> Option<Gpa> {
-        let translation = self.vcpu.translate_gva(address.0).ok()?;
-        (translation.valid != 0).then_some(Gpa(translation.physical_address))
-    }
-
-    /// The base of a segment, by its number in instructions: ES, CS, SS, DS, FS, GS.
-    pub(crate) fn segment_base(&self, segment: usize) -> u64 {
-        let Ok(s) = self.vcpu.get_sregs() else { return 0 };
-        [&s.es, &s.cs, &s.ss, &s.ds, &s.fs, &s.gs].get(segment).map_or(0, |s| s.base)
-    }
-
-    /// Reads bytes at a linear address, as many as are mapped.
-    pub fn read_linear(&self, address: Gva, bytes: &mut [u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = address.0.wrapping_add(done as u64);
-            let in_page = (4096 - (at & 0xfff) as usize).min(bytes.len() - done);
-            let Some(gpa) = self.translate(Gva(at)) else { break };
-            if self.memory.read(gpa, &mut bytes[done..done + in_page]).is_err() {
-                break;
-            }
-            done += in_page;
-        }
-        done
-    }
-
-    fn unhandled(&mut self, reason: u32) -> GaveUp {
-        let why = match reason {
-            KVM_EXIT_INTERNAL_ERROR => match self.run.internal_error() {
-                // KVM API 5, KVM_EXIT_INTERNAL_ERROR.
-                (2, _) => "an exception during the delivery of another could not be delivered".to_owned(),
-                (suberror, data) => format!("KVM reports internal error {suberror} {data:x?}"),
-            },
-            KVM_EXIT_FAIL_ENTRY => {
-                format!(
-                    "the processor refused to enter the guest, hardware reason {:#x}",
-                    self.run.entry_failure()
-                )
-            }
-            reason => format!("KVM stopped with exit reason {reason}, which Trapline does not know"),
-        };
-        self.gave_up(why)
-    }
-
-    pub(crate) fn gave_up(&mut self, reason: String) -> GaveUp {
-        let mut gave_up = GaveUp {
-            reason,
-            address: 0,
-            mode: "an unknown mode".into(),
-            bytes: Vec::new(),
-            disassembly: String::new(),
-            needed: None,
-            registers: Registers::default(),
-        };
-        let Ok(regs) = self.vcpu.get_regs() else { return gave_up };
-        gave_up.registers = *state::as_registers(&regs);
-        let Ok(segment) = self.read_code_segment() else { return gave_up };
-        gave_up.address = segment.linear(regs.rip);
-        gave_up.mode = segment.describe();
-        let mut bytes = [0; 15];
-        let length = self.read_linear(Gva(gave_up.address), &mut bytes);
-        let (used, text) =
-            disassemble(&bytes[..length], segment.mode, gave_up.address).unwrap_or((length, String::new()));
-        gave_up.bytes = bytes[..used].to_vec();
-        gave_up.disassembly = text;
-        gave_up
     }
 
     /// The vCPU, for dumps and finishing.

@@ -1,21 +1,22 @@
 //! The recording handler: answers each exit from the platform, logs it, and places interrupts.
 
+mod hand_off;
+mod interrupts;
+
 use crate::clock::Clock;
 use crate::console::ConsoleWatch;
 use crate::error::RecorderError;
-use crate::hand_off::{HandOff, JMP_RAX};
+use crate::hand_off::HandOff;
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
 use crate::log::Log;
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
-use crate::rewrite::Port;
 use crate::timer::StopHandle;
 use crate::unclaimed::UnclaimedCounts;
 use fastrand::Rng;
-use std::time::Duration;
 use trapline_formats::digests::Checkpoint;
-use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Registers, Space};
+use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// A checkpoint of the complete CPU state follows about every so many exits.
@@ -24,10 +25,6 @@ const CHECKPOINT_EXITS: u64 = 4096;
 const POLL_EXITS: u64 = 64;
 /// IA32_TIME_STAMP_COUNTER (SDM vol. 4): the platform answers rewritten clock reads as it answers this MSR.
 const IA32_TSC: u32 = 0x10;
-/// Jumps of virtual time in a row that make a guest idle enough to say so.
-const IDLE_JUMPS: u64 = 10_000;
-/// The longest wait for an interrupt before looking around again.
-const NAP: Duration = Duration::from_millis(250);
 
 pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     platform: &'a mut P,
@@ -214,30 +211,6 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         self.must_settle |= self.end.is_some();
     }
 
-    /// Tells the platform what the guest wrote to the registers of the local APIC that are in the CPU.
-    #[inline]
-    fn look_at_apic(&mut self, machine: &Machine) {
-        let (base, cr8) = machine.apic_state();
-        let state = ApicState { base, cr8 };
-        if self.apic != Some(state) {
-            self.apic = Some(state);
-            self.platform.apic_state(self.now, state);
-        }
-    }
-
-    /// Brings CR8 in step with the local APIC, after a write.
-    #[inline]
-    fn follow_task_priority(&mut self, machine: &mut Machine) {
-        let Some(cr8) = self.platform.cr8() else { return };
-        if let Some(state) = &mut self.apic
-            && state.cr8 != cr8
-        {
-            state.cr8 = cr8;
-            machine.set_cr8(cr8);
-            self.event(Event::TaskPriority { cr8 });
-        }
-    }
-
     /// What is due every so many exits, before the next one is answered: console input, cutting the log, and whether the run
     /// is to end or to be compared after it. A request to stop comes with a kick, which makes it due at once.
     #[inline(never)]
@@ -268,126 +241,6 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         if let Some(log) = &mut self.log {
             log.event(event);
         }
-    }
-
-    fn request_window(&mut self, machine: &mut Machine, wanted: bool) {
-        machine.request_interrupt_window(wanted);
-        self.window_requested = wanted;
-        self.event(if wanted { Event::WindowRequested } else { Event::WindowCancelled });
-    }
-
-    /// Whether this port stands for a jump of the unpacking code.
-    #[inline]
-    fn stands_for_jump(&self, port: u64) -> bool {
-        self.hand_off.as_ref().is_some_and(|h| u64::from(h.port) == port)
-    }
-
-    /// Remembers where the jump is that this exit stands for.
-    #[cold]
-    fn note_jump_exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<(), MachineError> {
-        let site = self.sites.number(machine, exit)? as usize;
-        let found = &self.sites.sites()[site].instruction;
-        let is_jump = found.bytes == Port(exit.address as u8).instruction();
-        self.jump = is_jump.then_some(found.address);
-        Ok(())
-    }
-
-    /// At a jump of the unpacking code: rewrites the kernel if it is what the jump leads to, then puts the jump back.
-    #[cold]
-    fn hand_off(&mut self, machine: &mut Machine, jump: Gva) -> Result<(), MachineError> {
-        let Some(hand_off) = &self.hand_off else { return Ok(()) };
-        let target = machine.registers().general[Registers::RAX];
-        let rewrites = hand_off.rewrites_at(machine.memory(), target);
-        if !rewrites.is_empty() {
-            self.hand_off = None;
-        }
-        let exit = self.exits.saturating_sub(1);
-        for rewrite in rewrites {
-            self.write(machine, Gpa(rewrite.gpa), &rewrite.replacement)?;
-            self.late_rewrites.push(LateRewrite { exit, rewrite });
-        }
-        // The unpacking code is identity-mapped.
-        self.write(machine, Gpa(jump.0), &JMP_RAX)?;
-        machine.jump(jump.0)?;
-        self.event(Event::Jump { rip: jump.0 });
-        Ok(())
-    }
-
-    /// Writes guest memory (at most 8 bytes), as an event.
-    fn write(&mut self, machine: &Machine, gpa: Gpa, bytes: &[u8]) -> Result<(), MachineError> {
-        machine.memory().write(gpa, bytes)?;
-        let mut value = [0; 8];
-        value[..bytes.len()].copy_from_slice(bytes);
-        let value = u64::from_le_bytes(value);
-        self.event(Event::MemoryWrite { gpa: gpa.0, size: bytes.len() as u8, value });
-        Ok(())
-    }
-
-    /// Gives the guest the interrupt that waits, if it can take one here. An NMI goes first (SDM vol. 3, 6.9); what waits beside
-    /// it has its turn at a later exit.
-    fn interrupt(&mut self, machine: &mut Machine) -> Result<bool, MachineError> {
-        if self.platform.nmi_pending() && machine.can_take_nmi()? {
-            self.platform.acknowledge_nmi();
-            machine.inject_nmi()?;
-            self.event(Event::Nmi);
-            return Ok(true);
-        }
-        if !machine.can_take_interrupt() || !self.platform.interrupt_pending(self.now) {
-            return Ok(false);
-        }
-        let vector = self.platform.acknowledge_interrupt(self.now);
-        machine.inject_interrupt(vector)?;
-        self.event(Event::Interrupt { vector });
-        if self.window_requested {
-            self.request_window(machine, false);
-        }
-        Ok(true)
-    }
-
-    /// After HLT: waits until an interrupt wakes the guest, or finds that nothing will.
-    fn wait(&mut self, machine: &mut Machine) -> Result<(), RecorderError> {
-        let is_deaf = !machine.interrupts_enabled();
-        let takes_nmi = is_deaf && machine.can_take_nmi()?;
-        loop {
-            self.now = self.clock.now();
-            self.input.offer(self.platform, self.now);
-            // Timers that are due fire here, so that the NMI of one is seen.
-            self.platform.interrupt_pending(self.now);
-            if self.interrupt(machine)? {
-                return Ok(());
-            }
-            if is_deaf && (!takes_nmi || self.platform.next_nmi().is_none()) {
-                self.end = Some(EndReason::Halted);
-                return Ok(());
-            }
-            if let Some(reason) = self.stop.requested() {
-                self.end = Some(reason);
-                return Ok(());
-            }
-            let deadline = if is_deaf { self.platform.next_nmi() } else { self.platform.next_deadline() };
-            match deadline {
-                Some(deadline) if self.clock.jump(deadline) => self.note_jump(),
-                Some(deadline) => self.nap(Duration::from_nanos(deadline.0.saturating_sub(self.now.0)))?,
-                None if self.input.may_come() => self.nap(NAP)?,
-                None => {
-                    self.end = Some(EndReason::Idle);
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn note_jump(&mut self) {
-        self.idle_jumps += 1;
-        if self.idle_jumps == IDLE_JUMPS {
-            (self.progress)(Progress::IdleJumps(IDLE_JUMPS));
-        }
-    }
-
-    fn nap(&mut self, time: Duration) -> Result<(), RecorderError> {
-        self.write_if_old()?;
-        std::thread::park_timeout(time.min(NAP));
-        Ok(())
     }
 
     fn write_if_old(&mut self) -> Result<(), RecorderError> {
