@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use trapline_analyzer::SymbolFile;
 
 /// Record any KVM guest, replay it exactly, and price every instruction that trapped.
 #[derive(Debug, Parser)]
@@ -125,6 +126,13 @@ pub struct Report {
     /// What a row stands for.
     #[arg(long, default_value = "instruction")]
     pub by: By,
+    /// Name functions by this file: ELF, bzImage, System.map or /proc/kallsyms text; `@0xADDRESS` behind it moves it. A Linux
+    /// kernel in the trace names itself.
+    #[arg(long, value_name = "FILE[@ADDRESS]")]
+    pub symbols: Vec<SymbolFile>,
+    /// Name no functions.
+    #[arg(long, conflicts_with = "symbols")]
+    pub no_symbols: bool,
     /// Only the first N rows; 0: all. The text report shows 20 unless told otherwise, files hold all.
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
@@ -161,6 +169,13 @@ pub struct Export {
     /// The format.
     #[arg(long, value_name = "FORMAT")]
     pub to: ExportFormat,
+    /// Name functions by this file: ELF, bzImage, System.map or /proc/kallsyms text; `@0xADDRESS` behind it moves it. A Linux
+    /// kernel in the trace names itself.
+    #[arg(long, value_name = "FILE[@ADDRESS]")]
+    pub symbols: Vec<SymbolFile>,
+    /// Name no functions.
+    #[arg(long, conflicts_with = "symbols")]
+    pub no_symbols: bool,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,
@@ -206,6 +221,8 @@ pub enum Clock {
 pub enum By {
     /// Instruction, kind of exit, and port, address or MSR.
     Instruction,
+    /// Function.
+    Symbol,
     /// Kind of exit.
     Reason,
     /// Device.

@@ -8,10 +8,11 @@ use trapline_formats::Trace;
 /// Runs the verb.
 pub fn run(args: &Export) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
+    let symbols = crate::report::symbols(&trace, &args.symbols, args.no_symbols)?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
     let result = match args.to {
         ExportFormat::Parquet => {
-            trapline_analyzer::export::parquet(&trace, &args.output, args.force, &mut |exits| {
+            trapline_analyzer::export::parquet(&trace, &symbols, &args.output, args.force, &mut |exits| {
                 bar.set_position(exits);
             })
         }

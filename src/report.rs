@@ -4,7 +4,7 @@ use crate::args::{By, Format, Report};
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use std::io::Write;
-use trapline_analyzer as analyzer;
+use trapline_analyzer::{self as analyzer, SymbolFile, Symbols};
 use trapline_formats::Trace;
 
 /// Columns of the text report.
@@ -13,14 +13,16 @@ const WIDTH: usize = 100;
 /// Runs the verb.
 pub fn run(args: &Report) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
+    let symbols = symbols(&trace, &args.symbols, args.no_symbols)?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
     let by = match args.by {
         By::Instruction => analyzer::By::Site,
+        By::Symbol => analyzer::By::Symbol,
         By::Reason => analyzer::By::Reason,
         By::Device => analyzer::By::Device,
         By::Address => analyzer::By::Address,
     };
-    let report = analyzer::Report::from_trace(&trace, by, &mut |exits| bar.set_position(exits));
+    let report = analyzer::Report::with_symbols(&trace, by, symbols, &mut |exits| bar.set_position(exits));
     bar.finish_and_clear();
     let report = report?;
     // Text is for people: the first rows. Files hold all of them unless told otherwise.
@@ -39,6 +41,11 @@ pub fn run(args: &Report) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// Names for the functions of a trace.
+pub fn symbols(trace: &Trace, files: &[SymbolFile], none: bool) -> Result<Symbols> {
+    if none { Ok(Symbols::none()) } else { Ok(Symbols::load(trace, files)?) }
 }
 
 /// Writes to a new file, or to standard output.

@@ -22,6 +22,7 @@ struct Document<'a> {
     damage: Option<DamageFacts>,
     timing_damage: Option<DamageFacts>,
     totals: &'a Totals,
+    symbol_sources: &'a [String],
     path_floors: Vec<FloorFacts>,
     unclaimed: Vec<UnclaimedFacts>,
     unclosed: Vec<UnclosedFacts>,
@@ -118,6 +119,7 @@ impl Report {
             damage: damage(&self.damage),
             timing_damage: damage(&self.timing_damage),
             totals: &self.totals,
+            symbol_sources: self.symbols.notes(),
             path_floors: self.floor_facts(),
             unclaimed: end
                 .map_or(Vec::new(), |end| end.unclaimed.iter().map(|u| self.unclaimed_facts(u)).collect()),

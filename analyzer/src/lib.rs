@@ -6,7 +6,7 @@
 //! [SCHEMA.md](https://github.com/trapline/trapline/blob/main/analyzer/SCHEMA.md).
 //!
 //! ```no_run
-//! use trapline_analyzer::{By, Report, export};
+//! use trapline_analyzer::{By, Report, export, Symbols};
 //! use trapline_formats::Trace;
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@
 //!     });
 //!     std::fs::write("report.json", report.to_json(None)?)?;
 //!     report.to_parquet("devices.parquet".as_ref(), None, false)?;
-//!     export::parquet(&trace, "exits.parquet".as_ref(), false, &mut |_| {})?;
+//!     export::parquet(&trace, &Symbols::none(), "exits.parquet".as_ref(), false, &mut |_| {})?;
 //!     Ok(())
 //! }
 //! ```
@@ -49,6 +49,7 @@ mod output;
 mod report;
 mod schema;
 mod stream;
+mod symbols;
 mod table;
 mod tally;
 mod text;
@@ -62,4 +63,5 @@ pub use names::{Name, Names, well_known};
 pub use polars::frame::DataFrame;
 pub use report::Report;
 pub use schema::SCHEMA_VERSION;
+pub use symbols::{Function, Symbol, SymbolFile, Symbols};
 pub use totals::Totals;

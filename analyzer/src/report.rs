@@ -7,6 +7,7 @@ use crate::floor::PathFloor;
 use crate::groups::Groups;
 use crate::names::Names;
 use crate::stream::Cut;
+use crate::symbols::Symbols;
 use crate::table::{self, Source};
 use crate::ticks::Ticks;
 use crate::totals::{Totals, divide};
@@ -25,6 +26,7 @@ pub struct Report {
     pub(crate) damage: Option<Damage>,
     pub(crate) timing_damage: Option<Damage>,
     pub(crate) names: Names,
+    pub(crate) symbols: Symbols,
     pub(crate) totals: Totals,
     pub(crate) floors: Vec<PathFloor>,
     pub(crate) table: DataFrame,
@@ -34,8 +36,18 @@ impl Report {
     /// Reads all exits of a trace once. `progress` is told now and then how many have been read. A trace with a damaged
     /// tail is reported up to the damage, see [`Report::damage`].
     pub fn from_trace(trace: &Trace, by: By, progress: &mut dyn FnMut(u64)) -> Result<Self, AnalyzerError> {
+        Self::with_symbols(trace, by, Symbols::none(), progress)
+    }
+
+    /// The same, with names for functions.
+    pub fn with_symbols(
+        trace: &Trace,
+        by: By,
+        symbols: Symbols,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, AnalyzerError> {
         let names = Names::new(&trace.header().names);
-        let groups = Groups::new(by, trace.sites(), &names);
+        let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
         let aggregate = Aggregate::of(trace, &groups, ticks.is_some(), progress)?;
         let floors = aggregate.intervals.floors();
@@ -44,6 +56,7 @@ impl Report {
             header: trace.header(),
             sites: trace.sites(),
             names: &names,
+            symbols: &symbols,
             groups: &groups,
             aggregate: &aggregate,
             times: &times,
@@ -60,6 +73,7 @@ impl Report {
             damage: inputs.or_else(|| trace.damage().cloned()),
             timing_damage: timings,
             names,
+            symbols,
             totals,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
@@ -89,6 +103,11 @@ impl Report {
     /// The estimated exit path by kind of exit; empty where the trace holds no timing.
     pub fn floors(&self) -> &[PathFloor] {
         &self.floors
+    }
+
+    /// The names of functions.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
     }
 
     /// What is wrong with the tail of the trace: the report covers the exits before it.

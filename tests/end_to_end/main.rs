@@ -10,3 +10,4 @@ mod kernels;
 mod matrix;
 mod seabios;
 mod support;
+mod symbols;

@@ -90,6 +90,9 @@ impl Page<'_> {
             );
             self.fact("guest", &text);
         }
+        for note in report.symbols.notes() {
+            self.fact("names", note);
+        }
         let memory = header.memory.iter().fold(0, |sum: u64, region| sum.saturating_add(region.bytes));
         let memory = if memory > 0 { format!("{} of memory", size(memory)) } else { String::new() };
         self.fact("entry", &list([safe(&header.entry), memory]));

@@ -9,4 +9,5 @@ mod firmware;
 mod groups;
 mod output;
 mod schema;
+mod symbols;
 mod text;
