@@ -41,7 +41,7 @@ pub enum Verb {
     Report(Report),
     /// What a trace holds.
     Inspect(Inspect),
-    /// Write a trace in another format, one row per exit.
+    /// Write a trace in another format: a row per exit, or a profile.
     Export(Export),
 }
 
@@ -237,12 +237,22 @@ pub enum Format {
     Json,
     Csv,
     Parquet,
+    /// One page for a browser, offline, with pictures; by instruction.
+    Html,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// One row per exit.
     Parquet,
+    /// A profile for profiler.firefox.com.
+    Firefox,
+    /// Track events for ui.perfetto.dev.
+    Perfetto,
+    /// A profile for pprof, compressed.
+    Pprof,
+    /// Folded stacks for flame graphs, in nanoseconds.
+    Folded,
 }
 
 /// A half-open range of exits.

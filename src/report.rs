@@ -12,6 +12,9 @@ const WIDTH: usize = 100;
 
 /// Runs the verb.
 pub fn run(args: &Report) -> Result<u8> {
+    if args.format == Format::Html && args.by != By::Instruction {
+        bail!("--format html is by instruction: leave out --by");
+    }
     let trace = Trace::open(&args.trace)?;
     let symbols = symbols(&trace, &args.symbols, args.no_symbols)?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
@@ -34,6 +37,7 @@ pub fn run(args: &Report) -> Result<u8> {
         (format, output) => {
             let text = match format {
                 Format::Text => report.to_text(top, WIDTH),
+                Format::Html => report.to_html(&trace, top_rows)?,
                 Format::Json => report.to_json(top_rows)?,
                 _ => report.to_csv(top_rows)?,
             };

@@ -1,6 +1,14 @@
-//! One row per exit, for data frames.
+//! One row per exit, for data frames; and profiles, for the viewers that people already have.
 
+mod firefox;
+mod folded;
+mod perfetto;
+mod pprof;
+mod profile;
+mod proto;
 mod rows;
+
+pub use profile::{Profile, profile};
 
 use crate::disassembly::Disassembler;
 use crate::error::AnalyzerError;

@@ -1,5 +1,5 @@
 //! Tables of small traces, from the file to what a person reads.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 mod costs;
@@ -7,7 +7,9 @@ mod damage;
 mod export;
 mod firmware;
 mod groups;
+mod html;
 mod output;
+mod profiles;
 mod schema;
 mod symbols;
 mod text;
