@@ -43,6 +43,7 @@ impl Report {
             "sites_in_all": self.table.height(),
             "time": pictures.time(),
             "phases": phases::phases(&pictures, &labels),
+            "suggestions": self.suggestions,
             "listings": listings,
             "holds": holds(&rows, &listings),
         });

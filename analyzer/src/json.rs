@@ -4,6 +4,7 @@ use crate::error::AnalyzerError;
 use crate::names::space_name;
 use crate::report::Report;
 use crate::schema::{REPORT, SCHEMA_VERSION};
+use crate::suggestions::Suggestion;
 use crate::ticks::Ticks;
 use crate::totals::Totals;
 use polars::prelude::{AnyValue, Column, DataFrame};
@@ -24,6 +25,7 @@ struct Document<'a> {
     totals: &'a Totals,
     symbol_sources: &'a [String],
     path_floors: Vec<FloorFacts>,
+    suggestions: &'a [Suggestion],
     unclaimed: Vec<UnclaimedFacts>,
     unclosed: Vec<UnclosedFacts>,
     rows_in_all: usize,
@@ -121,6 +123,7 @@ impl Report {
             totals: &self.totals,
             symbol_sources: self.symbols.notes(),
             path_floors: self.floor_facts(),
+            suggestions: &self.suggestions,
             unclaimed: end
                 .map_or(Vec::new(), |end| end.unclaimed.iter().map(|u| self.unclaimed_facts(u)).collect()),
             unclosed: end.map_or(Vec::new(), |end| {

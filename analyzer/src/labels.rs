@@ -19,23 +19,38 @@ pub(crate) struct Label {
     pub(crate) target: String,
 }
 
-/// The labels of all sites of a trace, by site number.
-pub(crate) fn labels(trace: &Trace, symbols: &Symbols) -> Vec<Label> {
-    let names = Names::new(&trace.header().names);
-    let disassembler = Disassembler::new(&trace.header().rewrites);
-    let one = |(id, site): (u32, &Site)| {
-        let text = disassembler.of(site).text.unwrap_or_else(|| "(unreadable)".into());
+/// Labels the sites of one trace.
+pub(crate) struct Labeler<'a> {
+    names: &'a Names,
+    symbols: &'a Symbols,
+    disassembler: Disassembler<'a>,
+}
+
+impl<'a> Labeler<'a> {
+    pub(crate) fn new(trace: &'a Trace, names: &'a Names, symbols: &'a Symbols) -> Self {
+        Self { names, symbols, disassembler: Disassembler::new(&trace.header().rewrites) }
+    }
+
+    /// The label of a site.
+    pub(crate) fn of(&self, id: u32, site: &Site) -> Label {
+        let text = self.disassembler.of(site).text.unwrap_or_else(|| "(unreadable)".into());
         let address = site.instruction.address.0;
-        let symbol = symbols.of(id);
+        let symbol = self.symbols.of(id);
         let place =
             symbol.map_or(format!("{address:#x}"), |s| format!("{}+{:#x}", s.name, address - s.start));
         Label {
             function: symbol.map_or(NO_SYMBOL.into(), |s| s.name.clone()),
             instruction: format!("{text} at {place}"),
-            target: target(site, &names),
+            target: target(site, self.names),
         }
-    };
-    (0..).zip(trace.sites()).map(one).collect()
+    }
+}
+
+/// The labels of all sites of a trace, by site number.
+pub(crate) fn labels(trace: &Trace, symbols: &Symbols) -> Vec<Label> {
+    let names = Names::new(&trace.header().names);
+    let labeler = Labeler::new(trace, &names, symbols);
+    (0..).zip(trace.sites()).map(|(id, site)| labeler.of(id, site)).collect()
 }
 
 fn target(site: &Site, names: &Names) -> String {

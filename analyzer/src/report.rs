@@ -5,8 +5,10 @@ use crate::by::By;
 use crate::error::AnalyzerError;
 use crate::floor::PathFloor;
 use crate::groups::Groups;
+use crate::labels::Labeler;
 use crate::names::Names;
 use crate::stream::Cut;
+use crate::suggestions::{Suggestion, suggestions};
 use crate::symbols::Symbols;
 use crate::table::{self, Source};
 use crate::ticks::Ticks;
@@ -30,6 +32,7 @@ pub struct Report {
     pub(crate) totals: Totals,
     pub(crate) floors: Vec<PathFloor>,
     pub(crate) table: DataFrame,
+    pub(crate) suggestions: Vec<Suggestion>,
 }
 
 impl Report {
@@ -49,9 +52,11 @@ impl Report {
         let names = Names::new(&trace.header().names);
         let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
-        let aggregate = Aggregate::of(trace, &groups, ticks.is_some(), progress)?;
+        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), progress)?;
         let floors = aggregate.intervals.floors();
         let (totals, times) = divide(&aggregate, &groups, trace.sites(), &floors, ticks);
+        let labeler = Labeler::new(trace, &names, &symbols);
+        let suggestions = suggestions(trace.sites(), &aggregate, &floors, ticks, &labeler);
         let source = Source {
             header: trace.header(),
             sites: trace.sites(),
@@ -75,6 +80,7 @@ impl Report {
             names,
             symbols,
             totals,
+            suggestions,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
         })
@@ -103,6 +109,11 @@ impl Report {
     /// The estimated exit path by kind of exit; empty where the trace holds no timing.
     pub fn floors(&self) -> &[PathFloor] {
         &self.floors
+    }
+
+    /// What could be changed at dear sites, the most promising first.
+    pub fn suggestions(&self) -> &[Suggestion] {
+        &self.suggestions
     }
 
     /// The names of functions.

@@ -4,6 +4,7 @@ mod costs;
 mod head;
 mod layout;
 mod numbers;
+mod suggestions;
 mod unclaimed;
 
 use crate::report::Report;
@@ -28,6 +29,7 @@ impl Report {
         page.time();
         page.costs();
         page.idle();
+        page.suggestions();
         page.unclaimed();
         page.legend();
         let mut text = page.lines.join("\n");

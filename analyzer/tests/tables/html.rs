@@ -35,6 +35,7 @@ try {
   check("chosen", rows()[0].classList.contains("chosen"));
   check("histograms", document.querySelectorAll("#detail .histogram rect").length > 1);
   check("timeline", document.querySelectorAll("#timeline rect").length >= 240);
+  check("suggestions", document.querySelectorAll("#whatif .card").length === data.suggestions.length && data.suggestions.length > 0);
   check("phases", document.querySelectorAll("#timeline [data-phase]").length > 0);
   check("heat", document.querySelectorAll("#heat rect").length > 0);
   const frames = () => [...document.querySelectorAll("#flame rect")];

@@ -11,5 +11,6 @@ mod html;
 mod output;
 mod profiles;
 mod schema;
+mod suggestions;
 mod symbols;
 mod text;
