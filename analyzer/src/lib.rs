@@ -36,6 +36,8 @@
 mod aggregate;
 mod by;
 mod cells;
+mod comparison;
+mod condition;
 mod disassembly;
 mod error;
 pub mod export;
@@ -62,6 +64,8 @@ mod ticks;
 mod totals;
 
 pub use by::By;
+pub use comparison::{Comparison, Pair, Verdict};
+pub use condition::{Condition, Measured};
 pub use error::AnalyzerError;
 pub use floor::PathFloor;
 pub use names::{Name, Names, well_known};

@@ -11,9 +11,11 @@ use crate::stream::Cut;
 use crate::suggestions::{Suggestion, suggestions};
 use crate::symbols::Symbols;
 use crate::table::{self, Source};
+use crate::tally::Tally;
 use crate::ticks::Ticks;
 use crate::totals::{Totals, divide};
 use polars::frame::DataFrame;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trapline_formats::{Damage, End, Header, Trace};
 
@@ -32,6 +34,8 @@ pub struct Report {
     pub(crate) totals: Totals,
     pub(crate) floors: Vec<PathFloor>,
     pub(crate) table: DataFrame,
+    /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
+    pub(crate) medians: BTreeMap<u32, [f64; 3]>,
     pub(crate) suggestions: Vec<Suggestion>,
 }
 
@@ -67,6 +71,7 @@ impl Report {
             times: &times,
             ticks,
         };
+        let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
         let Cut { inputs, timings } = aggregate.cut;
         Ok(Self {
@@ -83,6 +88,7 @@ impl Report {
             suggestions,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
+            medians,
         })
     }
 
@@ -131,4 +137,13 @@ impl Report {
         let all_there = self.end.as_ref().is_some_and(|end| end.exits == self.totals.exits);
         self.damage.is_none() && self.timing_damage.is_none() && all_there
     }
+}
+
+/// The medians of sites that had enough exits. A group of a report by site is a site.
+fn medians(aggregate: &Aggregate, ticks: Option<Ticks>) -> BTreeMap<u32, [f64; 3]> {
+    let Some(ticks) = ticks else { return BTreeMap::new() };
+    let of = |(site, tally): (u32, &Tally)| {
+        Some((site, tally.vmm.median_interval()?.map(|t| ticks.tenths(t as f64))))
+    };
+    (0..).zip(&aggregate.tallies).filter_map(of).collect()
 }

@@ -1,5 +1,6 @@
 //! The report for people.
 
+mod comparison;
 mod costs;
 mod head;
 mod layout;

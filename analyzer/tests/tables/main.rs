@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+mod comparison;
 mod costs;
 mod damage;
 mod export;
