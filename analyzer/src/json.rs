@@ -238,6 +238,8 @@ impl Serialize for Row<'_> {
                 AnyValue::Null => row.serialize_entry(name, &None::<()>)?,
                 AnyValue::Boolean(value) => row.serialize_entry(name, &value)?,
                 AnyValue::String(value) => row.serialize_entry(name, value)?,
+                // A column of one row owns its text.
+                AnyValue::StringOwned(value) => row.serialize_entry(name, value.as_str())?,
                 AnyValue::UInt8(value) => row.serialize_entry(name, &value)?,
                 AnyValue::UInt32(value) => row.serialize_entry(name, &value)?,
                 AnyValue::UInt64(value) => row.serialize_entry(name, &value)?,

@@ -2,7 +2,7 @@
 
 use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{POLLS, recorded, report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trapline_analyzer::{By, Comparison, Condition, Pair, Report, SymbolFile, Symbols, Verdict};
 use trapline_formats::{ClockMode, ExitKind, Header, Trace};
 
@@ -16,7 +16,7 @@ fn write(dir: &tempfile::TempDir, name: &str, header: &Header, at: u64, exits: [
     trace.end(halted())
 }
 
-fn compared(before: &PathBuf, now: &PathBuf) -> Comparison {
+fn compared(before: &Path, now: &Path) -> Comparison {
     Comparison::of(&report(now, By::Site), &report(before, By::Site), 5.0)
 }
 
@@ -92,7 +92,7 @@ fn code_that_moved_is_found_again_by_its_bytes_or_its_symbols() {
             .iter()
             .all(|p| p.paired_by == Some("bytes") && p.exits == Verdict::Same)
     );
-    let named = |path: &PathBuf, at: u64| {
+    let named = |path: &Path, at: u64| {
         let map = dir.path().join(format!("{at:x}.map"));
         std::fs::write(&map, format!("{at:016x} T function\n{:016x} T end\n", at + 0x1000)).unwrap();
         let trace = Trace::open(path).unwrap();
@@ -114,8 +114,10 @@ fn conditions_measure_what_they_name() {
     let report = report(&path, By::Site);
     let measured = |text: &str| text.parse::<Condition>().unwrap().measure(&report).unwrap();
     let count = |name: &str| measured(&format!("count({name}) > 0"));
-    assert_eq!(count("*").value, report.totals().exits as f64);
-    assert_eq!((count("0x3fd").value, count("com1 line status").value), (POLLS as f64, POLLS as f64));
+    assert!((count("*").value - report.totals().exits as f64).abs() < 0.5);
+    for name in ["0x3fd", "com1 line status"] {
+        assert!((count(name).value - POLLS as f64).abs() < 0.5, "{name}");
+    }
     assert_eq!((count("com1").sites, count("COM*").sites, count("port-*").sites), (2, 2, 5));
     assert_eq!((count("0xf1240").sites, count("nothing").sites), (2, 0));
     assert!(!measured("count(0x3fd) > 3000").holds && measured("count(0x3fd) >= 3000").holds);

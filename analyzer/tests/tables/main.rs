@@ -9,6 +9,7 @@ mod export;
 mod firmware;
 mod groups;
 mod html;
+mod json_schema;
 mod output;
 mod profiles;
 mod schema;
