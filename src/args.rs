@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use trapline_analyzer::{Condition, SymbolFile};
 
 /// Record any KVM guest, replay it exactly, and price every instruction that trapped.
 #[derive(Debug, Parser)]
@@ -40,7 +41,7 @@ pub enum Verb {
     Report(Report),
     /// What a trace holds.
     Inspect(Inspect),
-    /// Write a trace in another format, one row per exit.
+    /// Write a trace in another format: a row per exit, or a profile.
     Export(Export),
 }
 
@@ -132,6 +133,23 @@ pub struct Report {
     /// What a row stands for.
     #[arg(long, default_value = "instruction")]
     pub by: By,
+    /// Name functions by this file: ELF, bzImage, System.map or /proc/kallsyms text; `@0xADDRESS` behind it moves it. A Linux
+    /// kernel in the trace names itself.
+    #[arg(long, value_name = "FILE[@ADDRESS]")]
+    pub symbols: Vec<SymbolFile>,
+    /// Name no functions.
+    #[arg(long, conflicts_with = "symbols")]
+    pub no_symbols: bool,
+    /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text or JSON.
+    #[arg(long, value_name = "TRACE")]
+    pub against: Option<PathBuf>,
+    /// With --against: differences of less than this many percent are none.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, requires = "against", value_parser = percent)]
+    pub least_change: f64,
+    /// Leave with status 1 where this holds, as `count(COM1) > 1000`: count, cost_ms, cost_percent or vmm_ms of a kind of exit,
+    /// device, function or address (docs/ci.md). Repeatable.
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_if: Vec<Condition>,
     /// Only the first N rows; 0: all. The text report shows 20 unless told otherwise, files hold all.
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
@@ -168,6 +186,13 @@ pub struct Export {
     /// The format.
     #[arg(long, value_name = "FORMAT")]
     pub to: ExportFormat,
+    /// Name functions by this file: ELF, bzImage, System.map or /proc/kallsyms text; `@0xADDRESS` behind it moves it. A Linux
+    /// kernel in the trace names itself.
+    #[arg(long, value_name = "FILE[@ADDRESS]")]
+    pub symbols: Vec<SymbolFile>,
+    /// Name no functions.
+    #[arg(long, conflicts_with = "symbols")]
+    pub no_symbols: bool,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,
@@ -213,6 +238,8 @@ pub enum Clock {
 pub enum By {
     /// Instruction, kind of exit, and port, address or MSR.
     Instruction,
+    /// Function.
+    Symbol,
     /// Kind of exit.
     Reason,
     /// Device.
@@ -227,12 +254,22 @@ pub enum Format {
     Json,
     Csv,
     Parquet,
+    /// One page for a browser, offline, with pictures; by instruction.
+    Html,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// One row per exit.
     Parquet,
+    /// A profile for profiler.firefox.com.
+    Firefox,
+    /// Track events for ui.perfetto.dev.
+    Perfetto,
+    /// A profile for pprof, compressed.
+    Pprof,
+    /// Folded stacks for flame graphs, in nanoseconds.
+    Folded,
 }
 
 /// A half-open range of exits.
@@ -252,6 +289,11 @@ fn bytes(text: &str) -> Result<u64, String> {
     let number: u64 =
         digits.parse().map_err(|_| "a size is a number, with K, M or G behind it if you like".to_owned())?;
     number.checked_mul(1 << shift).ok_or_else(|| "more than 64 bits can count".to_owned())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().map_err(|_| "a number of percent".to_owned())?;
+    if (0.0..=1e6).contains(&number) { Ok(number) } else { Err("no less than 0".into()) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

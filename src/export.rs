@@ -3,18 +3,23 @@
 use crate::args::{Export, ExportFormat};
 use crate::progress;
 use anyhow::Result;
+use trapline_analyzer::export::{self, Profile};
 use trapline_formats::Trace;
 
 /// Runs the verb.
 pub fn run(args: &Export) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
+    let symbols = crate::report::symbols(&trace, &args.symbols, args.no_symbols)?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
+    let (path, force) = (&args.output, args.force);
+    let mut progress = |exits| bar.set_position(exits);
+    let mut profile = |kind| export::profile(&trace, symbols.clone(), kind, path, force, &mut progress);
     let result = match args.to {
-        ExportFormat::Parquet => {
-            trapline_analyzer::export::parquet(&trace, &args.output, args.force, &mut |exits| {
-                bar.set_position(exits);
-            })
-        }
+        ExportFormat::Firefox => profile(Profile::Firefox),
+        ExportFormat::Perfetto => profile(Profile::Perfetto),
+        ExportFormat::Pprof => profile(Profile::Pprof),
+        ExportFormat::Folded => profile(Profile::Folded),
+        ExportFormat::Parquet => export::parquet(&trace, &symbols, path, force, &mut progress).map(|_| ()),
     };
     bar.finish_and_clear();
     result?;

@@ -1,6 +1,7 @@
 //! The command line of Trapline: parses, calls a library, prints.
 //!
-//! Results go to standard output, progress and messages to standard error. Exit status: 0 done; 1 a divergence was found;
+//! Results go to standard output, progress and messages to standard error. Exit status: 0 done; 1 a divergence was found,
+//! or a condition of `--fail-if` holds;
 //! 2 the request could not be carried out; 130 Ctrl-C, with the trace whole.
 
 /// Prints a line on standard output. Whoever reads it may stop reading: an error like any other, not a panic.
@@ -27,6 +28,8 @@ use std::process::ExitCode;
 
 /// Exit status: a divergence was found.
 pub const DIVERGED: u8 = 1;
+/// Exit status: a condition of `--fail-if` holds.
+pub const CONDITION_HOLDS: u8 = 1;
 /// Exit status: the request could not be carried out.
 pub const FAILED: u8 = 2;
 /// Exit status: Ctrl-C.

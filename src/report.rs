@@ -1,10 +1,11 @@
 //! `trapline report`
 
+use crate::CONDITION_HOLDS;
 use crate::args::{By, Format, Report};
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use std::io::Write;
-use trapline_analyzer as analyzer;
+use trapline_analyzer::{self as analyzer, Comparison, Condition, SymbolFile, Symbols};
 use trapline_formats::Trace;
 
 /// Columns of the text report.
@@ -12,33 +13,86 @@ const WIDTH: usize = 100;
 
 /// Runs the verb.
 pub fn run(args: &Report) -> Result<u8> {
+    if args.format == Format::Html && args.by != By::Instruction {
+        bail!("--format html is by instruction: leave out --by");
+    }
+    if !args.fail_if.is_empty() && args.by != By::Instruction {
+        bail!("--fail-if is by instruction: leave out --by");
+    }
+    if args.against.is_some()
+        && (args.by != By::Instruction || !matches!(args.format, Format::Text | Format::Json))
+    {
+        bail!("--against is by instruction, as text or JSON");
+    }
     let trace = Trace::open(&args.trace)?;
+    let names = symbols(&trace, &args.symbols, args.no_symbols)?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
     let by = match args.by {
         By::Instruction => analyzer::By::Site,
+        By::Symbol => analyzer::By::Symbol,
         By::Reason => analyzer::By::Reason,
         By::Device => analyzer::By::Device,
         By::Address => analyzer::By::Address,
     };
-    let report = analyzer::Report::from_trace(&trace, by, &mut |exits| bar.set_position(exits));
+    let report = analyzer::Report::with_symbols(&trace, by, names, &mut |exits| bar.set_position(exits));
     bar.finish_and_clear();
     let report = report?;
+    let status = check(&report, &args.fail_if)?;
     // Text is for people: the first rows. Files hold all of them unless told otherwise.
     let top = (args.top != Some(0)).then(|| args.top.unwrap_or(20));
     let top_rows = args.top.filter(|n| *n > 0);
+    if let Some(other) = &args.against {
+        let other = Trace::open(other)?;
+        let names = symbols(&other, &args.symbols, args.no_symbols)?;
+        let before = analyzer::Report::with_symbols(&other, by, names, &mut |_| {})?;
+        let comparison = Comparison::of(&report, &before, args.least_change);
+        let text =
+            if args.format == Format::Json { comparison.to_json()? } else { comparison.to_text(top, WIDTH) };
+        write(&text, args.output.as_deref(), args.force)?;
+        return Ok(status);
+    }
     match (args.format, &args.output) {
         (Format::Parquet, None) => bail!("--format parquet needs -o FILE: it is not for terminals"),
         (Format::Parquet, Some(path)) => report.to_parquet(path, top_rows, args.force)?,
         (format, output) => {
             let text = match format {
                 Format::Text => report.to_text(top, WIDTH),
+                Format::Html => report.to_html(&trace, top_rows)?,
                 Format::Json => report.to_json(top_rows)?,
                 _ => report.to_csv(top_rows)?,
             };
             write(&text, output.as_deref(), args.force)?;
         }
     }
-    Ok(0)
+    Ok(status)
+}
+
+/// The exit status that conditions ask for; says which hold.
+fn check(report: &analyzer::Report, conditions: &[Condition]) -> Result<u8> {
+    if !conditions.is_empty() && !report.is_whole() {
+        bail!(
+            "--fail-if needs a whole trace: this one is cut short, and its counts are not those of the run"
+        );
+    }
+    let mut status = 0;
+    for condition in conditions {
+        let Some(measured) = condition.measure(report) else {
+            bail!("--fail-if '{condition}' asks for times, and the trace has none");
+        };
+        if measured.sites == 0 {
+            eprintln!("trapline: --fail-if '{condition}': no site has this name");
+        }
+        if measured.holds {
+            eprintln!("trapline: FAILED: {condition}: it is {}", (measured.value * 1000.0).round() / 1000.0);
+            status = CONDITION_HOLDS;
+        }
+    }
+    Ok(status)
+}
+
+/// Names for the functions of a trace.
+pub fn symbols(trace: &Trace, files: &[SymbolFile], none: bool) -> Result<Symbols> {
+    if none { Ok(Symbols::none()) } else { Ok(Symbols::load(trace, files)?) }
 }
 
 /// Writes to a new file, or to standard output.

@@ -12,7 +12,7 @@ use common::{Noise, SyntheticTrace, halted, header};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use trapline_analyzer::{By, Report, export};
+use trapline_analyzer::{By, Report, Symbols, export};
 use trapline_formats::{Event, ExitKind, Trace};
 
 const TASKS: [&str; 4] = ["decode", "site", "device", "export"];
@@ -112,7 +112,7 @@ fn run(task: &str, path: &Path) {
         "device" => drop(Report::from_trace(&trace, By::Device, &mut |_| {}).unwrap().to_text(Some(30), 100)),
         _ => {
             let out = path.with_extension("parquet");
-            export::parquet(&trace, &out, true, &mut |_| {}).unwrap();
+            export::parquet(&trace, &Symbols::none(), &out, true, &mut |_| {}).unwrap();
         }
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

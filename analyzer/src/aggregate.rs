@@ -3,6 +3,8 @@
 use crate::error::AnalyzerError;
 use crate::floor::Intervals;
 use crate::groups::Groups;
+use crate::habits::Habits;
+use crate::names::Names;
 use crate::stream::{Batch, Cut, batches};
 use crate::tally::Tally;
 use trapline_formats::{Event, Site, Trace};
@@ -14,6 +16,8 @@ pub(crate) struct SiteTime {
     pub(crate) timed: u64,
     /// Their guest intervals in ticks.
     pub(crate) guest: u128,
+    /// Their VMM times in ticks.
+    pub(crate) vmm: u128,
 }
 
 /// The counts of a whole trace.
@@ -25,6 +29,8 @@ pub(crate) struct Aggregate {
     pub(crate) sites: Vec<SiteTime>,
     /// Guest intervals by kind of exit.
     pub(crate) intervals: Intervals,
+    /// How devices are used.
+    pub(crate) habits: Habits,
     /// Exits read.
     pub(crate) exits: u64,
     /// Exits with a timing.
@@ -40,6 +46,7 @@ impl Aggregate {
     pub(crate) fn of(
         trace: &Trace,
         groups: &Groups,
+        names: &Names,
         use_timings: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
@@ -47,6 +54,7 @@ impl Aggregate {
             tallies: vec![Tally::default(); groups.members.len()],
             sites: vec![SiteTime::default(); trace.sites().len()],
             intervals: Intervals::default(),
+            habits: Habits::new(trace.sites(), names),
             exits: 0,
             timed: 0,
             interrupts: 0,
@@ -69,11 +77,13 @@ impl Aggregate {
             let Some((site, group)) = sites.get(id).zip(groups.of_site.get(id)) else { continue };
             let tally = &mut self.tallies[*group as usize];
             tally.add(site, &exit);
+            self.habits.add(site, &exit);
             if let Some(&timing) = timings.next() {
                 tally.time(timing);
                 self.intervals.add(site, timing);
                 self.sites[id].timed += 1;
                 self.sites[id].guest += u128::from(timing.guest);
+                self.sites[id].vmm += u128::from(timing.vmm);
                 self.timed += 1;
             }
         }

@@ -11,6 +11,8 @@ pub enum By {
     Site,
     /// One row per instruction, whatever addresses it uses.
     Instruction,
+    /// One row per function.
+    Symbol,
     /// One row per kind of exit.
     Reason,
     /// One row per device.
@@ -21,13 +23,15 @@ pub enum By {
 
 impl By {
     /// Every grouping.
-    pub const ALL: [By; 5] = [Self::Site, Self::Instruction, Self::Reason, Self::Device, Self::Address];
+    pub const ALL: [By; 6] =
+        [Self::Site, Self::Instruction, Self::Symbol, Self::Reason, Self::Device, Self::Address];
 
     /// The name on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Site => "site",
             Self::Instruction => "instruction",
+            Self::Symbol => "symbol",
             Self::Reason => "reason",
             Self::Device => "device",
             Self::Address => "address",
@@ -39,6 +43,7 @@ impl By {
         match self {
             Self::Site => "sites",
             Self::Instruction => "instructions",
+            Self::Symbol => "functions",
             Self::Reason => "reasons",
             Self::Device => "devices",
             Self::Address => "addresses",

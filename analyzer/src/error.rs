@@ -18,6 +18,14 @@ pub enum AnalyzerError {
         /// Why not.
         source: polars::error::PolarsError,
     },
+    /// A symbol file cannot be read.
+    #[error("cannot take symbols from {path}: {reason}")]
+    Symbols {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A result cannot be serialized.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),

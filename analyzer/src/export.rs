@@ -1,6 +1,14 @@
-//! One row per exit, for data frames.
+//! One row per exit, for data frames; and profiles, for the viewers that people already have.
 
+mod firefox;
+mod folded;
+mod perfetto;
+mod pprof;
+mod profile;
+mod proto;
 mod rows;
+
+pub use profile::{Profile, profile};
 
 use crate::disassembly::Disassembler;
 use crate::error::AnalyzerError;
@@ -8,6 +16,7 @@ use crate::names::{Names, space_name};
 use crate::output::Output;
 use crate::schema;
 use crate::stream::batches;
+use crate::symbols::Symbols;
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{
     CategoricalPhysical, Categories, Column, DataFrame, DataType, NamedFrom, ParquetWriter, PolarsError,
@@ -34,12 +43,13 @@ pub struct Exported {
 /// An existing file is an error unless `replace` is set. SCHEMA.md describes the columns.
 pub fn parquet(
     trace: &Trace,
+    symbols: &Symbols,
     path: &Path,
     replace: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Exported, AnalyzerError> {
     let output = Output::create(path, replace)?;
-    let sites = site_columns(trace).map_err(AnalyzerError::table("describe the sites"))?;
+    let sites = site_columns(trace, symbols).map_err(AnalyzerError::table("describe the sites"))?;
     let mut rows = Rows::new(trace);
     let mut writer = None;
     let mut exits = 0;
@@ -87,7 +97,7 @@ fn write<'a>(
 }
 
 /// What the site of an exit tells about it, one row per site: batches pick their rows by site number.
-fn site_columns(trace: &Trace) -> PolarsResult<DataFrame> {
+fn site_columns(trace: &Trace, symbols: &Symbols) -> PolarsResult<DataFrame> {
     let names = Names::new(&trace.header().names);
     let sites = trace.sites();
     let name = |s: &Site| s.kind.space().and_then(|space| names.of(space, s.address));
@@ -96,6 +106,9 @@ fn site_columns(trace: &Trace) -> PolarsResult<DataFrame> {
         sites.iter().map(|s| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty())).collect();
     let disassembler = Disassembler::new(&trace.header().rewrites);
     let text: Vec<_> = sites.iter().map(|s| disassembler.of(s).text).collect();
+    let all = || (0..sites.len() as u32).zip(sites);
+    let function: Vec<_> = all().map(|(id, _)| symbols.of(id).map(|s| s.name.as_str())).collect();
+    let offset = |(id, site): (u32, &Site)| Some(site.instruction.address.0 - symbols.of(id)?.start);
     let kind: Vec<_> = sites.iter().map(|s| Some(s.kind.name())).collect();
     let space: Vec<_> = sites.iter().map(|s| s.kind.space().map(space_name)).collect();
     let mode: Vec<_> = sites.iter().map(|s| Some(s.instruction.mode.name())).collect();
@@ -115,6 +128,8 @@ fn site_columns(trace: &Trace) -> PolarsResult<DataFrame> {
             "instruction_address".into(),
             sites.iter().map(|s| s.instruction.address.0).collect::<Vec<_>>(),
         )),
+        categories("symbol", &function)?,
+        column(Series::new("symbol_offset".into(), all().map(offset).collect::<Vec<_>>())),
         categories("disassembly", &text)?,
         categories("mode", &mode)?,
         column(Series::new("cpl".into(), sites.iter().map(|s| s.instruction.cpl).collect::<Vec<_>>())),

@@ -9,7 +9,7 @@ use polars::prelude::*;
 use std::path::Path;
 
 /// Addresses and values of 64 bits, which spreadsheets and JSON readers would round: hexadecimal in text formats.
-const HEXADECIMAL: [&str; 3] = ["instruction_address", "address", "constant_value"];
+const HEXADECIMAL: [&str; 4] = ["instruction_address", "symbol_offset", "address", "constant_value"];
 
 impl Report {
     /// The table with at most `top` rows of costs. Rows of idleness are always there.

@@ -2,6 +2,7 @@
 
 use crate::by::By;
 use crate::names::Names;
+use crate::symbols::Symbols;
 use std::collections::BTreeMap;
 use trapline_formats::{ExitKind, Instruction, Site, Space};
 
@@ -19,6 +20,8 @@ pub(crate) struct Groups {
 enum Key<'a> {
     Site(u32),
     Instruction(&'a Instruction, bool),
+    /// The sites without a symbol share one row.
+    Symbol(Option<(&'a str, u64)>, bool),
     Reason(ExitKind),
     Device(Space, Option<String>),
     Address(Space, u64),
@@ -27,12 +30,12 @@ enum Key<'a> {
 }
 
 impl Groups {
-    pub(crate) fn new(by: By, sites: &[Site], names: &Names) -> Self {
+    pub(crate) fn new(by: By, sites: &[Site], names: &Names, symbols: &Symbols) -> Self {
         let mut numbers = BTreeMap::new();
         let mut groups = Self { of_site: Vec::with_capacity(sites.len()), members: Vec::new() };
         for (id, site) in sites.iter().enumerate() {
             let id = id as u32;
-            let group = *numbers.entry(key(by, id, site, names)).or_insert(groups.members.len());
+            let group = *numbers.entry(key(by, id, site, names, symbols)).or_insert(groups.members.len());
             groups.of_site.push(group as u32);
             match groups.members.get_mut(group) {
                 Some(members) => members.push(id),
@@ -43,10 +46,13 @@ impl Groups {
     }
 }
 
-fn key<'a>(by: By, id: u32, site: &'a Site, names: &Names) -> Key<'a> {
+fn key<'a>(by: By, id: u32, site: &'a Site, names: &Names, symbols: &'a Symbols) -> Key<'a> {
     match (by, site.kind.space()) {
         (By::Site, _) => Key::Site(id),
         (By::Instruction, _) => Key::Instruction(&site.instruction, site.kind == ExitKind::Halt),
+        (By::Symbol, _) => {
+            Key::Symbol(symbols.of(id).map(|s| (s.name.as_str(), s.start)), site.kind == ExitKind::Halt)
+        }
         (By::Reason, _) => Key::Reason(site.kind),
         (By::Device | By::Address, None) => Key::NoAddress(site.kind),
         (By::Device, Some(space)) => {

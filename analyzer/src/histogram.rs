@@ -180,6 +180,35 @@ impl Histogram {
     }
 }
 
+/// A median needs this many samples for an interval of confidence.
+const ENOUGH_FOR_MEDIAN: u64 = 20;
+
+impl Histogram {
+    /// The median with the bounds of its 95 % confidence interval, whatever the distribution: ranks n/2 - and
+    /// + 0.98 sqrt(n) (Conover, "Practical Nonparametric Statistics", 3.2). `None` for too few samples.
+    pub(crate) fn median_interval(&self) -> Option<[u64; 3]> {
+        if self.count < ENOUGH_FOR_MEDIAN {
+            return None;
+        }
+        let (half, spread) = (self.count as f64 / 2.0, 0.98 * (self.count as f64).sqrt());
+        let ranks = [(half - spread).floor(), half.ceil(), (half + spread).ceil() + 1.0];
+        let at = |rank: f64| self.at_rank((rank as u64).clamp(1, self.count));
+        Some([at(ranks[0])?, at(ranks[1])?, at(ranks[2])?])
+    }
+
+    fn at_rank(&self, rank: u64) -> Option<u64> {
+        let bucket = match &self.store {
+            Store::Exact(samples) => {
+                let mut sorted = samples.clone();
+                sorted.sort_unstable();
+                sorted.get(rank as usize - 1).copied()
+            }
+            Store::Paged(paged) => paged.at(rank),
+        };
+        bucket.map(|b| floor(b).clamp(self.min, self.max))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

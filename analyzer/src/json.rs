@@ -4,6 +4,7 @@ use crate::error::AnalyzerError;
 use crate::names::space_name;
 use crate::report::Report;
 use crate::schema::{REPORT, SCHEMA_VERSION};
+use crate::suggestions::Suggestion;
 use crate::ticks::Ticks;
 use crate::totals::Totals;
 use polars::prelude::{AnyValue, Column, DataFrame};
@@ -22,7 +23,9 @@ struct Document<'a> {
     damage: Option<DamageFacts>,
     timing_damage: Option<DamageFacts>,
     totals: &'a Totals,
+    symbol_sources: &'a [String],
     path_floors: Vec<FloorFacts>,
+    suggestions: &'a [Suggestion],
     unclaimed: Vec<UnclaimedFacts>,
     unclosed: Vec<UnclosedFacts>,
     rows_in_all: usize,
@@ -118,7 +121,9 @@ impl Report {
             damage: damage(&self.damage),
             timing_damage: damage(&self.timing_damage),
             totals: &self.totals,
+            symbol_sources: self.symbols.notes(),
             path_floors: self.floor_facts(),
+            suggestions: &self.suggestions,
             unclaimed: end
                 .map_or(Vec::new(), |end| end.unclaimed.iter().map(|u| self.unclaimed_facts(u)).collect()),
             unclosed: end.map_or(Vec::new(), |end| {
@@ -233,6 +238,8 @@ impl Serialize for Row<'_> {
                 AnyValue::Null => row.serialize_entry(name, &None::<()>)?,
                 AnyValue::Boolean(value) => row.serialize_entry(name, &value)?,
                 AnyValue::String(value) => row.serialize_entry(name, value)?,
+                // A column of one row owns its text.
+                AnyValue::StringOwned(value) => row.serialize_entry(name, value.as_str())?,
                 AnyValue::UInt8(value) => row.serialize_entry(name, &value)?,
                 AnyValue::UInt32(value) => row.serialize_entry(name, &value)?,
                 AnyValue::UInt64(value) => row.serialize_entry(name, &value)?,

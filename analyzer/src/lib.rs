@@ -6,7 +6,7 @@
 //! [SCHEMA.md](https://github.com/trapline/trapline/blob/main/analyzer/SCHEMA.md).
 //!
 //! ```no_run
-//! use trapline_analyzer::{By, Report, export};
+//! use trapline_analyzer::{By, Report, export, Symbols};
 //! use trapline_formats::Trace;
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@
 //!     });
 //!     std::fs::write("report.json", report.to_json(None)?)?;
 //!     report.to_parquet("devices.parquet".as_ref(), None, false)?;
-//!     export::parquet(&trace, "exits.parquet".as_ref(), false, &mut |_| {})?;
+//!     export::parquet(&trace, &Symbols::none(), "exits.parquet".as_ref(), false, &mut |_| {})?;
 //!     Ok(())
 //! }
 //! ```
@@ -36,19 +36,27 @@
 mod aggregate;
 mod by;
 mod cells;
+mod comparison;
+mod condition;
 mod disassembly;
 mod error;
 pub mod export;
 mod floor;
 mod frame;
 mod groups;
+mod habits;
 mod histogram;
+mod html;
 mod json;
+mod labels;
+mod moments;
 mod names;
 mod output;
 mod report;
 mod schema;
 mod stream;
+mod suggestions;
+mod symbols;
 mod table;
 mod tally;
 mod text;
@@ -56,10 +64,14 @@ mod ticks;
 mod totals;
 
 pub use by::By;
+pub use comparison::{Comparison, Pair, Verdict};
+pub use condition::{Condition, Measured};
 pub use error::AnalyzerError;
 pub use floor::PathFloor;
 pub use names::{Name, Names, well_known};
 pub use polars::frame::DataFrame;
 pub use report::Report;
 pub use schema::SCHEMA_VERSION;
+pub use suggestions::{Range, Suggestion};
+pub use symbols::{Function, Symbol, SymbolFile, Symbols};
 pub use totals::Totals;

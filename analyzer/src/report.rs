@@ -5,12 +5,17 @@ use crate::by::By;
 use crate::error::AnalyzerError;
 use crate::floor::PathFloor;
 use crate::groups::Groups;
+use crate::labels::Labeler;
 use crate::names::Names;
 use crate::stream::Cut;
+use crate::suggestions::{Suggestion, suggestions};
+use crate::symbols::Symbols;
 use crate::table::{self, Source};
+use crate::tally::Tally;
 use crate::ticks::Ticks;
 use crate::totals::{Totals, divide};
 use polars::frame::DataFrame;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trapline_formats::{Damage, End, Header, Trace};
 
@@ -25,30 +30,48 @@ pub struct Report {
     pub(crate) damage: Option<Damage>,
     pub(crate) timing_damage: Option<Damage>,
     pub(crate) names: Names,
+    pub(crate) symbols: Symbols,
     pub(crate) totals: Totals,
     pub(crate) floors: Vec<PathFloor>,
     pub(crate) table: DataFrame,
+    /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
+    pub(crate) medians: BTreeMap<u32, [f64; 3]>,
+    pub(crate) suggestions: Vec<Suggestion>,
 }
 
 impl Report {
     /// Reads all exits of a trace once. `progress` is told now and then how many have been read. A trace with a damaged
     /// tail is reported up to the damage, see [`Report::damage`].
     pub fn from_trace(trace: &Trace, by: By, progress: &mut dyn FnMut(u64)) -> Result<Self, AnalyzerError> {
+        Self::with_symbols(trace, by, Symbols::none(), progress)
+    }
+
+    /// The same, with names for functions.
+    pub fn with_symbols(
+        trace: &Trace,
+        by: By,
+        symbols: Symbols,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, AnalyzerError> {
         let names = Names::new(&trace.header().names);
-        let groups = Groups::new(by, trace.sites(), &names);
+        let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
-        let aggregate = Aggregate::of(trace, &groups, ticks.is_some(), progress)?;
+        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), progress)?;
         let floors = aggregate.intervals.floors();
         let (totals, times) = divide(&aggregate, &groups, trace.sites(), &floors, ticks);
+        let labeler = Labeler::new(trace, &names, &symbols);
+        let suggestions = suggestions(trace.sites(), &aggregate, &floors, ticks, &labeler);
         let source = Source {
             header: trace.header(),
             sites: trace.sites(),
             names: &names,
+            symbols: &symbols,
             groups: &groups,
             aggregate: &aggregate,
             times: &times,
             ticks,
         };
+        let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
         let Cut { inputs, timings } = aggregate.cut;
         Ok(Self {
@@ -60,9 +83,12 @@ impl Report {
             damage: inputs.or_else(|| trace.damage().cloned()),
             timing_damage: timings,
             names,
+            symbols,
             totals,
+            suggestions,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
+            medians,
         })
     }
 
@@ -91,6 +117,16 @@ impl Report {
         &self.floors
     }
 
+    /// What could be changed at dear sites, the most promising first.
+    pub fn suggestions(&self) -> &[Suggestion] {
+        &self.suggestions
+    }
+
+    /// The names of functions.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
     /// What is wrong with the tail of the trace: the report covers the exits before it.
     pub fn damage(&self) -> Option<&Damage> {
         self.damage.as_ref()
@@ -101,4 +137,13 @@ impl Report {
         let all_there = self.end.as_ref().is_some_and(|end| end.exits == self.totals.exits);
         self.damage.is_none() && self.timing_damage.is_none() && all_there
     }
+}
+
+/// The medians of sites that had enough exits. A group of a report by site is a site.
+fn medians(aggregate: &Aggregate, ticks: Option<Ticks>) -> BTreeMap<u32, [f64; 3]> {
+    let Some(ticks) = ticks else { return BTreeMap::new() };
+    let of = |(site, tally): (u32, &Tally)| {
+        Some((site, tally.vmm.median_interval()?.map(|t| ticks.tenths(t as f64))))
+    };
+    (0..).zip(&aggregate.tallies).filter_map(of).collect()
 }

@@ -6,6 +6,8 @@ use polars::prelude::KeyValueMetadata;
 pub const SCHEMA_VERSION: u32 = 0;
 /// Name of the aggregated table.
 pub(crate) const REPORT: &str = "trapline.report";
+/// Name of the comparison of two reports.
+pub(crate) const COMPARISON: &str = "trapline.comparison";
 /// Name of the table of single exits.
 pub(crate) const EXITS: &str = "trapline.exits";
 

@@ -5,6 +5,7 @@ use crate::disassembly::{Disassembler, Disassembly};
 use crate::groups::Groups;
 use crate::histogram::Histogram;
 use crate::names::{Names, space_name};
+use crate::symbols::{Symbol, Symbols};
 use crate::tally::Tally;
 use crate::ticks::Ticks;
 use crate::totals::RowTime;
@@ -20,6 +21,7 @@ pub(crate) struct Source<'a> {
     pub(crate) header: &'a Header,
     pub(crate) sites: &'a [Site],
     pub(crate) names: &'a Names,
+    pub(crate) symbols: &'a Symbols,
     pub(crate) groups: &'a Groups,
     pub(crate) aggregate: &'a Aggregate,
     pub(crate) times: &'a [RowTime],
@@ -96,6 +98,26 @@ impl Source<'_> {
                     .map(|row| common(self.sites_of(row.members).map(|s| s.instruction.address.0)))
                     .collect(),
             ),
+            column("symbol", rows.iter().map(|row| self.common_symbol(row, |s| s.name.as_str())).collect()),
+            column(
+                "symbol_offset",
+                rows.iter()
+                    .map(|row| {
+                        let offset = |&s: &u32| {
+                            Some(self.sites[s as usize].instruction.address.0 - self.symbols.of(s)?.start)
+                        };
+                        common(row.members.iter().map(offset)).flatten()
+                    })
+                    .collect(),
+            ),
+            column(
+                "source_line",
+                rows.iter()
+                    .map(|row| {
+                        common(row.members.iter().map(|&s| self.symbols.of(s)?.line.as_deref())).flatten()
+                    })
+                    .collect(),
+            ),
             column("bytes", code.iter().map(|c| c.as_ref().map(|c| c.bytes.as_str())).collect()),
             column("disassembly", code.iter().map(|c| c.as_ref().and_then(|c| c.text.as_deref())).collect()),
             column(
@@ -138,6 +160,11 @@ impl Source<'_> {
                 rows.iter().map(|row| common(self.sites_of(row.members).map(register)).flatten()).collect(),
             ),
         ]
+    }
+
+    /// What the functions of all sites of a row share; sites without one share nothing.
+    fn common_symbol<'b, T: PartialEq>(&'b self, row: &Row<'b>, of: impl Fn(&'b Symbol) -> T) -> Option<T> {
+        common(row.members.iter().map(|&s| self.symbols.of(s).map(&of))).flatten()
     }
 
     /// What a row costs.

@@ -1,9 +1,11 @@
 //! The report for people.
 
+mod comparison;
 mod costs;
 mod head;
 mod layout;
 mod numbers;
+mod suggestions;
 mod unclaimed;
 
 use crate::report::Report;
@@ -28,6 +30,7 @@ impl Report {
         page.time();
         page.costs();
         page.idle();
+        page.suggestions();
         page.unclaimed();
         page.legend();
         let mut text = page.lines.join("\n");

@@ -135,3 +135,44 @@ fn stopped(folder: &Folder, signal: &str) -> Ran {
     assert!(kill.success());
     Ran::of(child.wait_with_output().unwrap())
 }
+
+#[test]
+fn a_condition_that_holds_is_status_1_and_nonsense_is_status_2() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("unknown_32", &[]).says(0, &[]);
+    let report = |more: &[&str]| folder.run(&[&["report", "run.trap", "--fail-if"], more].concat());
+    report(&["count(0x1234) > 5"]).says(1, &["FAILED: count(0x1234) > 5: it is 6", "Cost by site"]);
+    report(&["count(0x1234) > 6"]).says(0, &["Cost by site"]);
+    report(&["count(0x1234) > 6", "--fail-if", "count(port-*) >= 6"]).says(1, &["FAILED: count(port-*)"]);
+    report(&["count(nothing like it) > 0"]).says(0, &["no site has this name"]);
+    report(&["count > 6"]).says(2, &["is no condition"]);
+    report(&["count(*) > 0", "--by", "reason"]).says(2, &["leave out --by"]);
+    let whole = std::fs::read(folder.path("run.trap")).unwrap();
+    folder.file("run.trap", &whole[..whole.len() - 20]);
+    report(&["count(*) > 0"]).says(2, &["cut short"]);
+}
+
+#[test]
+fn a_recording_compared_with_itself_is_the_same_and_with_no_trace_an_error() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.record("unknown_32", &[]).says(0, &[]);
+    folder.run(&["report", "run.trap", "--against", "run.trap"]).says(0, &["0 of ", "(+0.0 %)"]);
+    folder.run(&["report", "run.trap", "--against", "missing.trap"]).says(2, &["missing.trap"]);
+    folder
+        .run(&["report", "run.trap", "--against", "run.trap", "--format", "csv"])
+        .says(2, &["text or JSON"]);
+    folder
+        .run(&["report", "run.trap", "--symbols", "guest.bin"])
+        .says(2, &["cannot take symbols from guest.bin"]);
+    folder.run(&["report", "run.trap", "--format", "html", "-o", "run.html"]).says(0, &[]);
+    folder.run(&["report", "run.trap", "--format", "html", "-o", "run.html"]).says(2, &["exists"]);
+    for format in ["firefox", "perfetto", "pprof", "folded", "parquet"] {
+        folder.run(&["export", "run.trap", "--to", format, "-o", format]).says(0, &[]);
+    }
+}

@@ -13,4 +13,5 @@ mod matrix;
 mod multiboot;
 mod seabios;
 mod support;
+mod symbols;
 mod unclosed;

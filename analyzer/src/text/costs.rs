@@ -150,9 +150,25 @@ impl CostTable<'_> {
         match by {
             By::Site | By::Instruction => {
                 let mut columns = instruction(cells, self.shown, self.last_rows());
+                if let Some(function) = function(cells, self.shown, self.last_rows()) {
+                    // A function and an offset say more than an address.
+                    columns[0].spare = 9;
+                    columns.push(function.content_with(28));
+                }
                 columns.push(Column::text("device", last(target)));
                 columns
             }
+            By::Symbol => vec![
+                Column::text(
+                    "function",
+                    last(each(&|r| cells.str("symbol", r).unwrap_or("(no symbol)").into())),
+                ),
+                Column::number(
+                    "sites",
+                    padded(each(&|r| cells.u32("sites", r).map_or(NONE.into(), |n| count(n.into())))),
+                ),
+                Column::text("device", padded(target)),
+            ],
             By::Reason => vec![
                 Column::text("reason", last(each(&|r| cells.str("kind", r).unwrap_or(NONE).into()))),
                 Column::number(
@@ -185,6 +201,17 @@ fn instruction(cells: Cells<'_>, shown: &[usize], blank: usize) -> Vec<Column> {
         Column::number("at", padded(shown.iter().map(address).collect())),
         Column::text("instruction", padded(shown.iter().map(text).collect())).content_with(16),
     ]
+}
+
+/// "serial_in+0x1e", where anything has a name.
+fn function(cells: Cells<'_>, shown: &[usize], blank: usize) -> Option<Column> {
+    let name = |&r: &usize| match (cells.str("symbol", r), cells.u64("symbol_offset", r)) {
+        (Some(name), Some(offset)) => format!("{name}+{offset:#x}"),
+        (name, _) => name.unwrap_or_default().to_owned(),
+    };
+    let names: Vec<_> = shown.iter().map(name).collect();
+    let padded = || names.iter().cloned().chain(vec![String::new(); blank]).collect();
+    names.iter().any(|n| !n.is_empty()).then(|| Column::text("function", padded()))
 }
 
 /// "0x3fd COM1 line status"; the kind of exit where it has no address, their number where a row has several.

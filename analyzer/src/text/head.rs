@@ -3,6 +3,7 @@
 use super::Page;
 use super::layout::{self, Column};
 use super::numbers::{bar, count, counted, duration, percentages, size};
+use crate::report::Report;
 use std::fmt::Display;
 use trapline_formats::{ClockMode, printable};
 
@@ -23,9 +24,55 @@ impl Page<'_> {
         self.line(&"═".repeat(layout::width(&title).min(self.width)));
     }
 
-    /// What the reader must know before believing anything.
     pub(super) fn warnings(&mut self) {
-        let report = self.report;
+        let warnings = self.report.warnings();
+        if !warnings.is_empty() {
+            self.blank();
+        }
+        for warning in warnings {
+            self.paragraph(&warning);
+        }
+    }
+
+    pub(super) fn about(&mut self) {
+        self.blank();
+        for (name, value) in self.report.facts() {
+            self.line(&format!("  {name:<7}{value}"));
+        }
+    }
+
+    /// The four parts of the recording, which add up to 100 %.
+    pub(super) fn time(&mut self) {
+        let t = &self.report.totals;
+        if t.timed_exits == 0 {
+            return;
+        }
+        let parts = [
+            ("VMM", "measured", t.vmm_ns, "our process, after exits"),
+            ("exit path", "estimated", t.path_ns, "kernel and hardware"),
+            ("guest", "estimated", t.guest_ns, "its own computing"),
+            ("idle", "measured", t.idle_ns, "waiting in HLT"),
+        ];
+        let percents = percentages(&parts.map(|p| p.2));
+        let each =
+            |cell: &dyn Fn(usize) -> String, last: String| (0..parts.len()).map(cell).chain([last]).collect();
+        let columns = vec![
+            Column::text("time", each(&|i| parts[i].0.into(), "recording".into())),
+            Column::number("", each(&|i| duration(parts[i].2), duration(t.total_ns))),
+            Column::number("%", each(&|i| format!("{:.1}", percents[i]), "100.0".into())),
+            Column::text("", each(&|i| parts[i].1.into(), "measured".into())),
+            Column::text("", each(&|i| parts[i].3.into(), String::new())),
+            Column::text("", each(&|i| bar(percents[i], BAR), String::new())).spare(1),
+        ];
+        self.blank();
+        self.lines.extend(layout::table(columns, self.width, &[parts.len()]));
+    }
+}
+
+impl Report {
+    /// What the reader must know before believing anything.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let report = self;
         let exits = count(report.totals.exits);
         let mut warnings = Vec::new();
         match (&report.damage, &report.end) {
@@ -65,21 +112,22 @@ impl Page<'_> {
         if more > 0 {
             warnings.push(format!("UNCLOSED: {} more, the JSON report has them all.", count(more as u64)));
         }
-        if !warnings.is_empty() {
-            self.blank();
-        }
-        for warning in warnings {
-            self.paragraph(&warning);
-        }
+        warnings
     }
 
-    pub(super) fn about(&mut self) {
-        let report = self.report;
+    /// What the trace is: names and values.
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        let report = self;
+        let mut facts = Vec::new();
+        let mut fact = |name, value: &str| {
+            if !value.is_empty() {
+                facts.push((name, value.to_owned()));
+            }
+        };
         let header = &report.header;
-        self.blank();
         let host = &header.host;
         let brand = if host.cpu_brand.trim().is_empty() { &host.cpu_vendor } else { &host.cpu_brand };
-        self.fact("host", &list([safe(&host.engine), named("Linux", &host.kernel), safe(brand.trim())]));
+        fact("host", &list([safe(&host.engine), named("Linux", &host.kernel), safe(brand.trim())]));
         for file in header.files.iter().take(FEW) {
             let text = format!(
                 "{} {} ({}, xxh3 {:016x})",
@@ -88,11 +136,14 @@ impl Page<'_> {
                 size(file.bytes),
                 file.xxh3
             );
-            self.fact("guest", &text);
+            fact("guest", &text);
+        }
+        for note in report.symbols.notes() {
+            fact("names", note);
         }
         let memory = header.memory.iter().fold(0, |sum: u64, region| sum.saturating_add(region.bytes));
         let memory = if memory > 0 { format!("{} of memory", size(memory)) } else { String::new() };
-        self.fact("entry", &list([safe(&header.entry), memory]));
+        fact("entry", &list([safe(&header.entry), memory]));
         let devices = match header.clock {
             ClockMode::Host => "devices in host time",
             ClockMode::Virtual => "devices in virtual time",
@@ -103,52 +154,20 @@ impl Page<'_> {
             1_000_000_000 => format!("exits timed by {}", safe(&header.tick_source)),
             _ => format!("exits timed by {} at {:.3} MHz", safe(&header.tick_source), hz / 1e6),
         };
-        self.fact("clock", &list([devices.into(), measured]));
+        fact("clock", &list([devices.into(), measured]));
         let ended = match &report.end {
             Some(end) => safe(end.reason.to_string()),
             None => "unknown, the end of the trace is missing".into(),
         };
-        self.fact("ended", &ended);
+        fact("ended", &ended);
         let per_exit = report.file_bytes as f64 / report.totals.exits.max(1) as f64;
         let per_exit =
             if report.totals.exits > 0 { format!("{per_exit:.1} bytes an exit") } else { String::new() };
-        self.fact(
+        fact(
             "file",
             &list([size(report.file_bytes), per_exit, named("recorded by trapline", &header.recorder)]),
         );
-    }
-
-    fn fact(&mut self, name: &str, value: &str) {
-        if !value.is_empty() {
-            self.line(&format!("  {name:<7}{value}"));
-        }
-    }
-
-    /// The four parts of the recording, which add up to 100 %.
-    pub(super) fn time(&mut self) {
-        let t = &self.report.totals;
-        if t.timed_exits == 0 {
-            return;
-        }
-        let parts = [
-            ("VMM", "measured", t.vmm_ns, "our process, after exits"),
-            ("exit path", "estimated", t.path_ns, "kernel and hardware"),
-            ("guest", "estimated", t.guest_ns, "its own computing"),
-            ("idle", "measured", t.idle_ns, "waiting in HLT"),
-        ];
-        let percents = percentages(&parts.map(|p| p.2));
-        let each =
-            |cell: &dyn Fn(usize) -> String, last: String| (0..parts.len()).map(cell).chain([last]).collect();
-        let columns = vec![
-            Column::text("time", each(&|i| parts[i].0.into(), "recording".into())),
-            Column::number("", each(&|i| duration(parts[i].2), duration(t.total_ns))),
-            Column::number("%", each(&|i| format!("{:.1}", percents[i]), "100.0".into())),
-            Column::text("", each(&|i| parts[i].1.into(), "measured".into())),
-            Column::text("", each(&|i| parts[i].3.into(), String::new())),
-            Column::text("", each(&|i| bar(percents[i], BAR), String::new())).spare(1),
-        ];
-        self.blank();
-        self.lines.extend(layout::table(columns, self.width, &[parts.len()]));
+        facts
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{self, recorded, report};
 use std::path::Path;
-use trapline_analyzer::{By, Report, export};
+use trapline_analyzer::{By, Report, Symbols, export};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::{ExitKind, GuestFile, NamedRange, Space, Trace, Unclosed};
 use unicode_width::UnicodeWidthStr;
@@ -44,7 +44,7 @@ fn a_truncated_trace_is_reported_up_to_where_it_ends() {
         seen.insert(report.totals().exits);
         let exported = dir.path().join("exits.parquet");
         assert_eq!(
-            export::parquet(&trace, &exported, true, &mut |_| {}).unwrap().exits,
+            export::parquet(&trace, &Symbols::none(), &exported, true, &mut |_| {}).unwrap().exits,
             report.totals().exits
         );
     }

@@ -4,13 +4,13 @@ use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{Cells, SLEEPS, recorded};
 use polars::prelude::*;
 use std::path::Path;
-use trapline_analyzer::{AnalyzerError, export};
+use trapline_analyzer::{AnalyzerError, Symbols, export};
 use trapline_formats::{Event, ExitKind, Header, Trace};
 
 fn exported(path: &Path) -> DataFrame {
     let out = path.with_extension("parquet");
     let trace = Trace::open(path).unwrap();
-    let done = export::parquet(&trace, &out, false, &mut |_| {}).unwrap();
+    let done = export::parquet(&trace, &Symbols::none(), &out, false, &mut |_| {}).unwrap();
     assert_eq!(done.damage, None);
     let frame = ParquetReader::new(std::fs::File::open(&out).unwrap()).finish().unwrap();
     assert_eq!(frame.height() as u64, done.exits);
@@ -144,11 +144,11 @@ fn an_existing_file_is_replaced_only_when_asked() {
     let trace = Trace::open(&path).unwrap();
     let out = dir.path().join("out");
     std::fs::write(&out, "precious").unwrap();
-    let refused = export::parquet(&trace, &out, false, &mut |_| {});
+    let refused = export::parquet(&trace, &Symbols::none(), &out, false, &mut |_| {});
     assert!(matches!(refused, Err(AnalyzerError::Exists { .. })));
     assert_eq!(std::fs::read(&out).unwrap(), b"precious");
     let mut told = Vec::new();
-    let done = export::parquet(&trace, &out, true, &mut |n| told.push(n)).unwrap();
+    let done = export::parquet(&trace, &Symbols::none(), &out, true, &mut |n| told.push(n)).unwrap();
     assert_eq!(told.last(), Some(&done.exits));
     assert_eq!(&std::fs::read(&out).unwrap()[..4], b"PAR1");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");

@@ -1,12 +1,18 @@
 //! Tables of small traces, from the file to what a person reads.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+mod comparison;
 mod costs;
 mod damage;
 mod export;
 mod firmware;
 mod groups;
+mod html;
+mod json_schema;
 mod output;
+mod profiles;
 mod schema;
+mod suggestions;
+mod symbols;
 mod text;

@@ -41,9 +41,11 @@ fn csv_has_a_line_per_row() {
     let csv = report(&path, By::Site).to_csv(Some(1)).unwrap();
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("site,sites,idle,kind,instruction_address,bytes,disassembly,"));
+    assert!(lines[0].starts_with(
+        "site,sites,idle,kind,instruction_address,symbol,symbol_offset,source_line,bytes,disassembly,"
+    ));
     assert!(lines[1].starts_with(
-        "0,1,false,port-read,0xf1234,ec,\"in al, dx\",long64,0,false,port,0x3fd,1,COM1,line status,"
+        "0,1,false,port-read,0xf1234,,,,ec,\"in al, dx\",long64,0,false,port,0x3fd,1,COM1,line status,"
     ));
 }
 

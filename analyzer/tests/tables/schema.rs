@@ -2,7 +2,7 @@
 
 use crate::firmware::{recorded, report};
 use polars::prelude::*;
-use trapline_analyzer::{By, export};
+use trapline_analyzer::{By, Symbols, export};
 use trapline_formats::Trace;
 
 /// The (column, type) pairs of the table under a heading of SCHEMA.md.
@@ -34,7 +34,7 @@ fn the_report_has_the_documented_columns() {
 fn the_export_has_the_documented_columns() {
     let (dir, path) = recorded();
     let out = dir.path().join("exits.parquet");
-    export::parquet(&Trace::open(&path).unwrap(), &out, false, &mut |_| {}).unwrap();
+    export::parquet(&Trace::open(&path).unwrap(), &Symbols::none(), &out, false, &mut |_| {}).unwrap();
     let frame = ParquetReader::new(std::fs::File::open(&out).unwrap()).finish().unwrap();
     assert_eq!(actual(&frame), documented("The exits table"));
 }

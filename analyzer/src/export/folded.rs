@@ -1,0 +1,27 @@
+//! Folded stacks: "function;instruction;target cost".
+
+use super::profile::Source;
+use crate::cells::Cells;
+use crate::labels::Label;
+use std::fmt::Write as _;
+use std::io::Write;
+
+/// Writes a line per site: the cost in nanoseconds, or where the trace has no times, the exits. Idleness is no cost.
+pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> std::io::Result<()> {
+    let table = source.report.table();
+    let cells = Cells(table);
+    let mut text = String::new();
+    for row in (0..table.height()).filter(|&r| cells.bool("idle", r) == Some(false)) {
+        let weight = cells.u64("cost_ns", row).or_else(|| cells.u64("count", row)).unwrap_or(0);
+        if let Some(label) = cells.u32("site", row).and_then(|s| source.labels.get(s as usize)) {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{} {weight}", stack(label));
+        }
+    }
+    out.write_all(text.as_bytes())
+}
+
+/// A semicolon inside a name would be taken for the end of a frame.
+fn stack(label: &Label) -> String {
+    [&label.function, &label.instruction, &label.target].map(|frame| frame.replace(';', ":")).join(";")
+}

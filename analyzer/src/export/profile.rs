@@ -1,0 +1,61 @@
+//! Profiles: where the cost of a recording went, for the viewers that people already have.
+
+use super::{firefox, folded, perfetto, pprof};
+use crate::by::By;
+use crate::error::AnalyzerError;
+use crate::labels::{Label, labels};
+use crate::output::Output;
+use crate::report::Report;
+use crate::symbols::Symbols;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use trapline_formats::Trace;
+
+/// A format of profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The Firefox Profiler's processed profile: profiler.firefox.com.
+    Firefox,
+    /// Perfetto track events: ui.perfetto.dev, trace_processor.
+    Perfetto,
+    /// pprof, compressed: `go tool pprof`, Pyroscope, Grafana.
+    Pprof,
+    /// Folded stacks, one a line with its cost in nanoseconds: flamegraph.pl, inferno, speedscope.
+    Folded,
+}
+
+/// What all profiles are made of.
+pub(super) struct Source<'a> {
+    pub(super) trace: &'a Trace,
+    pub(super) report: Report,
+    pub(super) labels: Vec<Label>,
+}
+
+/// Writes a profile. An existing file is an error unless `replace` is set. SCHEMA.md says what is in each.
+pub fn profile(
+    trace: &Trace,
+    symbols: Symbols,
+    kind: Profile,
+    path: &Path,
+    replace: bool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), AnalyzerError> {
+    let output = Output::create(path, replace)?;
+    let labels = labels(trace, &symbols);
+    let report = Report::with_symbols(trace, By::Site, symbols, progress)?;
+    let source = Source { trace, report, labels };
+    let mut out = BufWriter::new(output.file());
+    let written = match kind {
+        Profile::Firefox => firefox::write(&source, &mut out),
+        Profile::Perfetto => perfetto::write(&source, &mut out),
+        Profile::Pprof => Ok(pprof::write(&source, &mut out)),
+        Profile::Folded => Ok(folded::write(&source, &mut out)),
+    };
+    let error = |source| AnalyzerError::Output { action: "write", path: path.to_owned(), source };
+    written?.and_then(|()| out.flush()).map_err(error)?;
+    drop(out);
+    output.finish()
+}
+
+/// What a profile's writer says: the first error is the trace's, the second one the disk's.
+pub(super) type Written = Result<std::io::Result<()>, AnalyzerError>;

@@ -1,0 +1,139 @@
+//! The report as one page for a browser: it works offline, loads nothing, and says which guest data it holds.
+//!
+//! All data stands in one JSON block; the script of the page puts it in place as text, never as markup.
+
+mod listing;
+mod phases;
+mod pictures;
+
+use crate::cells::Cells;
+use crate::error::AnalyzerError;
+use crate::labels::{Label, labels};
+use crate::report::Report;
+use pictures::Pictures;
+use serde_json::{Value, json};
+use trapline_formats::Trace;
+
+/// The page, with two places to fill.
+const PAGE: &str = include_str!("html/page.html");
+const TITLE_PLACE: &str = "{{title}}";
+const DATA_PLACE: &str = "{{data}}";
+/// Rows of the table unless told otherwise: a browser shows these well.
+const MOST_ROWS: usize = 1000;
+
+impl Report {
+    /// The report by site as an HTML page, with at most `top` rows. The trace is read once more, for the pictures.
+    pub fn to_html(&self, trace: &Trace, top: Option<usize>) -> Result<String, AnalyzerError> {
+        let labels = labels(trace, &self.symbols);
+        let table = self.rows(Some(top.unwrap_or(MOST_ROWS)))?;
+        let cells = Cells(&table);
+        let sites: Vec<u32> = (0..table.height()).filter_map(|row| cells.u32("site", row)).collect();
+        let pictures = Pictures::of(self, trace, &sites)?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let title = trapline_formats::printable(name.as_bytes(), false);
+        let rows: Vec<_> =
+            (0..table.height()).filter_map(|row| html_row(cells, row, &labels, &pictures)).collect();
+        let listings = listing::listings(trace, &self.symbols, &sites);
+        let data = json!({
+            "title": title,
+            "facts": self.facts(),
+            "warnings": self.warnings(),
+            "totals": self.totals,
+            "sites": rows,
+            "sites_in_all": self.table.height(),
+            "time": pictures.time(),
+            "phases": phases::phases(&pictures, &labels),
+            "suggestions": self.suggestions,
+            "listings": listings,
+            "holds": holds(&rows, &listings),
+        });
+        Ok(PAGE.replace(TITLE_PLACE, &escaped(&title)).replace(DATA_PLACE, &in_script(&data)))
+    }
+}
+
+/// A row of the table.
+fn html_row(cells: Cells<'_>, row: usize, labels: &[Label], pictures: &Pictures) -> Option<Value> {
+    let site = cells.u32("site", row)?;
+    let label = labels.get(site as usize)?;
+    Some(json!({
+        "site": site,
+        "idle": cells.bool("idle", row),
+        "at": cells.u64("instruction_address", row).map(|a| format!("{a:#x}")),
+        "instruction": cells.str("disassembly", row).unwrap_or("(unreadable)"),
+        "bytes": cells.str("bytes", row),
+        "function": label.function,
+        "offset": cells.u64("symbol_offset", row),
+        "line": cells.str("source_line", row),
+        "does": label.target,
+        "count": cells.u64("count", row),
+        "percent": cells.f64("cost_percent", row),
+        "cost_ns": cells.u64("cost_ns", row),
+        "vmm_ns": cells.u64("vmm_ns", row),
+        "path_ns": cells.u64("path_ns", row),
+        "p50": cells.f64("vmm_p50_ns", row),
+        "p99": cells.f64("vmm_p99_ns", row),
+        "max": cells.f64("vmm_max_ns", row),
+        "run_p50": cells.f64("guest_p50_ns", row),
+        "first": cells.u64("first_exit", row),
+        "last": cells.u64("last_exit", row),
+        "heat": pictures.heat(site),
+        "vmm_times": pictures.vmm_times(site),
+        "run_times": pictures.run_times(site),
+    }))
+}
+
+/// What of the guest is in the page, so that who passes it on knows.
+fn holds(rows: &[Value], listings: &[Value]) -> String {
+    let lines: usize = listings.iter().filter_map(|l| l["lines"].as_array()).map(Vec::len).sum();
+    format!(
+        "This page holds data of the guest: the addresses, bytes and functions of {} instructions, {lines} lines of code of {} \
+         functions, names of files it was booted from, and times. It holds no memory contents but that code, no console \
+         text, and no values that were read or written.",
+        rows.len(),
+        listings.len()
+    )
+}
+
+/// Text inside an element.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// JSON inside a script element: nothing in it can end that element, or begin a comment there.
+fn in_script(data: &Value) -> String {
+    data.to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_data_can_end_its_script() {
+        let data = json!({"name": "</script><script>alert(1)</script><!--"});
+        let text = in_script(&data);
+        assert!(!text.contains('<') && !text.contains('>'));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), data);
+        assert_eq!(escaped("<b>\"&\""), "&lt;b&gt;&quot;&amp;&quot;");
+    }
+
+    #[test]
+    fn the_page_has_its_places_and_loads_nothing() {
+        for place in [TITLE_PLACE, DATA_PLACE] {
+            assert!(PAGE.contains(place));
+        }
+        assert!(PAGE.contains("default-src 'none'"));
+        for word in [
+            "http:",
+            "https:",
+            "src=",
+            "href=\"//",
+            "@import",
+            "innerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+        ] {
+            assert!(!PAGE.replace("http://www.w3.org/2000/svg", "").contains(word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What sites are called in profiles and pictures.
+
+use crate::disassembly::Disassembler;
+use crate::names::{Names, space_name};
+use crate::symbols::Symbols;
+use trapline_formats::{ExitKind, Site, Trace};
+
+/// What stands for the function of an instruction that no symbol file knows.
+pub(crate) const NO_SYMBOL: &str = "(no symbol)";
+
+/// The names of one site, from the outside in: a stack of three. All of it is printable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    /// "io_serial_in".
+    pub(crate) function: String,
+    /// "in al, dx at io_serial_in+0xd", or at an address.
+    pub(crate) instruction: String,
+    /// "port-read 0x3fd COM1 line status".
+    pub(crate) target: String,
+}
+
+/// Labels the sites of one trace.
+pub(crate) struct Labeler<'a> {
+    names: &'a Names,
+    symbols: &'a Symbols,
+    disassembler: Disassembler<'a>,
+}
+
+impl<'a> Labeler<'a> {
+    pub(crate) fn new(trace: &'a Trace, names: &'a Names, symbols: &'a Symbols) -> Self {
+        Self { names, symbols, disassembler: Disassembler::new(&trace.header().rewrites) }
+    }
+
+    /// The label of a site.
+    pub(crate) fn of(&self, id: u32, site: &Site) -> Label {
+        let text = self.disassembler.of(site).text.unwrap_or_else(|| "(unreadable)".into());
+        let address = site.instruction.address.0;
+        let symbol = self.symbols.of(id);
+        let place =
+            symbol.map_or(format!("{address:#x}"), |s| format!("{}+{:#x}", s.name, address - s.start));
+        Label {
+            function: symbol.map_or(NO_SYMBOL.into(), |s| s.name.clone()),
+            instruction: format!("{text} at {place}"),
+            target: target(site, self.names),
+        }
+    }
+}
+
+/// The labels of all sites of a trace, by site number.
+pub(crate) fn labels(trace: &Trace, symbols: &Symbols) -> Vec<Label> {
+    let names = Names::new(&trace.header().names);
+    let labeler = Labeler::new(trace, &names, symbols);
+    (0..).zip(trace.sites()).map(|(id, site)| labeler.of(id, site)).collect()
+}
+
+fn target(site: &Site, names: &Names) -> String {
+    let kind = site.kind.name();
+    let Some(space) = site.kind.space() else { return kind.into() };
+    match names.of(space, site.address) {
+        Some(name) => {
+            format!("{kind} {:#x} {} {}", site.address, name.device, name.register).trim_end().into()
+        }
+        None => format!("{kind} {:#x} ({})", site.address, space_name(space)),
+    }
+}
+
+/// Whether a site is idleness.
+pub(crate) fn is_idle(site: &Site) -> bool {
+    site.kind == ExitKind::Halt
+}

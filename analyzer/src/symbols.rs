@@ -1,0 +1,184 @@
+//! What instructions are called: functions and source lines, from symbol files or from the kernel in the trace itself.
+//!
+//! Every site of a trace is named once, when the report begins; what the names came from is dropped again.
+
+mod demangle;
+mod elf;
+mod kallsyms;
+mod lines;
+mod memory;
+mod payload;
+mod placement;
+mod source;
+mod table;
+mod text;
+
+use crate::error::AnalyzerError;
+use source::Source;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use trapline_formats::{Site, Trace, printable};
+
+/// A symbol file as a user names it: `FILE`, or `FILE@ADDRESS` where its addresses count from another place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymbolFile {
+    /// The file: ELF, bzImage, System.map or the text of `/proc/kallsyms`.
+    pub path: PathBuf,
+    /// What is added to its addresses; found by comparing instructions where it is not told.
+    pub offset: Option<u64>,
+}
+
+impl FromStr for SymbolFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((path, offset)) = text.rsplit_once('@') else {
+            return Ok(Self { path: text.into(), offset: None });
+        };
+        let Some(digits) = offset.strip_prefix("0x") else {
+            return Ok(Self { path: text.into(), offset: None });
+        };
+        let offset = u64::from_str_radix(digits, 16).map_err(|_| format!("`@{offset}` is no address"))?;
+        Ok(Self { path: path.into(), offset: Some(offset) })
+    }
+}
+
+/// The function that an instruction stands in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Symbol {
+    /// Its name, demangled and printable.
+    pub name: String,
+    /// Where it starts.
+    pub start: u64,
+    /// File and line, where the symbol file says.
+    pub line: Option<String>,
+}
+
+/// The code of a function in which something trapped, as its image holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Where it starts in the guest.
+    pub start: u64,
+    /// Its bytes; rewritten instructions stand here as they were.
+    pub bytes: Vec<u8>,
+}
+
+/// Names for the sites of one trace.
+#[derive(Debug, Clone, Default)]
+pub struct Symbols {
+    of_site: Vec<Option<Arc<Symbol>>>,
+    functions: Vec<Function>,
+    notes: Vec<String>,
+}
+
+impl Symbols {
+    /// No names.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Names from these files, and where the guest was a Linux kernel, from the tables inside that kernel. A file that
+    /// cannot be read is an error; one that does not fit the trace is told by [`Symbols::notes`].
+    pub fn load(trace: &Trace, files: &[SymbolFile]) -> Result<Self, AnalyzerError> {
+        let sites = trace.sites();
+        let mut symbols = Self { of_site: vec![None; sites.len()], ..Self::default() };
+        let mut kernel = memory::kernel(trace)?;
+        if let Some(kernel) = &mut kernel {
+            kernel.place(sites);
+        }
+        for file in files {
+            let mut source = Source::read(file)?;
+            match (file.offset, &kernel) {
+                (Some(offset), _) => source.placed = Some(offset),
+                (None, kernel) => {
+                    source.place(sites);
+                    source.follow(kernel.as_ref());
+                }
+            }
+            symbols.take(&source, sites);
+        }
+        if let Some(kernel) = kernel.filter(|k| !k.table.is_empty()) {
+            symbols.take(&kernel, sites);
+        }
+        Ok(symbols)
+    }
+
+    /// Names the sites that have no name yet.
+    fn take(&mut self, source: &Source, sites: &[Site]) {
+        let Some(offset) = source.placed else {
+            self.notes.push(source.refusal());
+            return;
+        };
+        let lines = source.lines();
+        let mut named = 0;
+        for (site, slot) in sites.iter().zip(&mut self.of_site) {
+            let address = site.instruction.address.0;
+            let Some(found) = source.table.at(address.wrapping_sub(offset)) else { continue };
+            named += 1;
+            if slot.is_none() {
+                let line = lines.as_ref().and_then(|l| l.at(address.wrapping_sub(offset)));
+                let start = found.start.wrapping_add(offset);
+                *slot = Some(Arc::new(Symbol { name: demangle::demangle(found.name), start, line }));
+            }
+        }
+        self.keep_code(source, offset);
+        self.notes.push(source.note(offset, named, sites.len()));
+    }
+
+    /// Keeps the code of the functions that were named, for listings.
+    fn keep_code(&mut self, source: &Source, offset: u64) {
+        let mut named: Vec<_> = self.of_site.iter().flatten().collect();
+        named.sort_by_key(|s| s.start);
+        named.dedup_by_key(|s| s.start);
+        for symbol in named {
+            if self.functions.iter().any(|f| f.start == symbol.start) {
+                continue;
+            }
+            let start = symbol.start.wrapping_sub(offset);
+            if let Some(bytes) = source.table.at(start).and_then(|found| source.code(start..found.end)) {
+                self.functions.push(Function {
+                    name: symbol.name.clone(),
+                    start: symbol.start,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
+    }
+
+    /// The function of a site.
+    pub fn of(&self, site: u32) -> Option<&Symbol> {
+        self.of_site.get(site as usize)?.as_deref()
+    }
+
+    /// The code of functions in which something trapped.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// What each source of names was, how many sites it names, where it was moved to, or why it was not believed. For
+    /// people; safe for a terminal.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+/// Text of a symbol file.
+fn safe(text: &[u8]) -> String {
+    printable(text, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_file_may_have_an_address() {
+        let parsed = |text: &str| text.parse::<SymbolFile>();
+        assert_eq!(parsed("a@b"), Ok(SymbolFile { path: "a@b".into(), offset: None }));
+        assert_eq!(parsed("a@0x10"), Ok(SymbolFile { path: "a".into(), offset: Some(16) }));
+        assert!(parsed("a@0xg").is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! One thing that names come from: a file, or the kernel in a trace.
+
+use super::lines::Lines;
+use super::placement::{self, Chunk};
+use super::table::Table;
+use super::{SymbolFile, elf, kallsyms, payload, safe, text};
+use crate::error::AnalyzerError;
+use std::ops::Range;
+use trapline_formats::Site;
+
+/// Symbols that mark the start of a kernel's code, as the link address or the running one.
+const KERNEL_STARTS: [&[u8]; 2] = [b"_text", b"startup_64"];
+
+/// Functions, and where it is known, the code they are made of.
+pub(super) struct Source {
+    /// For people.
+    pub(super) name: String,
+    /// "ELF symbols", "kallsyms".
+    kind: &'static str,
+    pub(super) table: Table,
+    chunks: Vec<Chunk>,
+    /// An ELF file with its debug information, if any.
+    file: Vec<u8>,
+    /// What is added to its addresses, once that is known.
+    pub(super) placed: Option<u64>,
+}
+
+impl Source {
+    /// Reads a file of any kind that is known.
+    pub(super) fn read(file: &SymbolFile) -> Result<Self, AnalyzerError> {
+        let error = |reason: String| AnalyzerError::Symbols { path: file.path.clone(), reason };
+        let bytes = std::fs::read(&file.path).map_err(|e| error(e.to_string()))?;
+        let name = safe(file.path.file_name().unwrap_or_default().as_encoded_bytes());
+        if let Some(kernel) = payload::of_bzimage(&bytes) {
+            return Self::of_image(name, kernel)
+                .ok_or_else(|| error("the kernel packed in it is no ELF file".into()));
+        }
+        if let Some(source) = Self::of_image(name.clone(), bytes.clone()) {
+            let known = (!source.table.is_empty()).then_some(source);
+            return known.ok_or_else(|| error("it has no symbols, and no kallsyms tables either".into()));
+        }
+        let table = text::read(&bytes).ok_or_else(|| {
+            error("it is neither ELF nor a bzImage nor lines of address, type and name with addresses".into())
+        })?;
+        Ok(Self { name, kind: "text", table, chunks: Vec::new(), file: Vec::new(), placed: None })
+    }
+
+    /// An ELF image: its symbols, or where it is stripped, its kallsyms tables.
+    pub(super) fn of_image(name: String, bytes: Vec<u8>) -> Option<Self> {
+        let elf = elf::read(&bytes)?;
+        if elf.table.is_empty() {
+            let found = elf.code.iter().chain(&elf.data).find_map(|(_, bytes)| kallsyms::find(bytes));
+            return Some(Self::with_kallsyms(name, found, elf.code));
+        }
+        Some(Self {
+            name,
+            kind: "ELF symbols",
+            table: elf.table,
+            chunks: elf.code,
+            file: bytes,
+            placed: None,
+        })
+    }
+
+    /// Memory: the kallsyms tables in it.
+    pub(super) fn of_chunks(name: String, chunks: Vec<Chunk>) -> Self {
+        let found = chunks.iter().find_map(|(_, bytes)| kallsyms::find(bytes));
+        Self::with_kallsyms(name, found, chunks)
+    }
+
+    fn with_kallsyms(name: String, found: Option<Table>, chunks: Vec<Chunk>) -> Self {
+        let table = found.unwrap_or_default();
+        Self { name, kind: "kallsyms", table, chunks, file: Vec::new(), placed: None }
+    }
+
+    /// Finds out where its code stands in the guest.
+    pub(super) fn place(&mut self, sites: &[Site]) {
+        self.placed = placement::find(&self.chunks, sites).map(|p| p.offset);
+    }
+
+    /// A list of addresses alone has no code to compare. A kernel's moves as the kernel in the trace did; any other is
+    /// taken at its word.
+    pub(super) fn follow(&mut self, kernel: Option<&Self>) {
+        if !self.chunks.is_empty() {
+            return;
+        }
+        let start = |table: &Table| KERNEL_STARTS.iter().find_map(|name| table.address_of(name));
+        let moved =
+            start(&self.table).zip(kernel.and_then(|k| Some(start(&k.table)?.wrapping_add(k.placed?))));
+        self.placed = Some(moved.map_or(0, |(listed, running)| running.wrapping_sub(listed)));
+    }
+
+    /// Its source lines.
+    pub(super) fn lines(&self) -> Option<Lines> {
+        Lines::read(&self.file)
+    }
+
+    /// Bytes of code at its own addresses.
+    pub(super) fn code(&self, range: Range<u64>) -> Option<&[u8]> {
+        /// A listing is not made of more.
+        const MOST: u64 = 16 << 10;
+        let length = range.end.checked_sub(range.start)?.min(MOST);
+        let longest =
+            (1..=length as usize).rev().step_by(64).find_map(|n| placement::at(&self.chunks, range.start, n));
+        longest.filter(|bytes| !bytes.is_empty())
+    }
+
+    /// What was done with it.
+    pub(super) fn note(&self, offset: u64, named: usize, sites: usize) -> String {
+        let moved = match offset {
+            0 => String::new(),
+            up if up < 1 << 63 => format!(", moved up by {up:#x}"),
+            down => format!(", moved down by {:#x}", down.wrapping_neg()),
+        };
+        format!("{} ({}, {}{moved}) names {named} of {sites} sites", self.name, self.kind, self.table.len())
+    }
+
+    /// Why it was not believed.
+    pub(super) fn refusal(&self) -> String {
+        format!(
+            "{} ({}) names nothing: its code is not where the guest's instructions trapped. Is it of another build?",
+            self.name, self.kind
+        )
+    }
+}

@@ -1,0 +1,168 @@
+//! The page, driven in a browser.
+
+use crate::common::{SyntheticTrace, halted, header};
+use crate::firmware::{recorded, report};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use trapline_analyzer::{By, Report, SymbolFile, Symbols};
+use trapline_formats::{ExitKind, NamedRange, Space, Trace};
+
+const HOSTILE: &str = "</script><script>window.hacked=1</script><img/src=x/onerror=hacked=1>";
+
+/// What a user does, after the page's own script. Its findings are the title of the page.
+const DRIVER: &str = r##"<script>
+const found = [];
+const check = (what, is) => { if (!is) found.push(what); };
+window.addEventListener("error", e => { document.title = "ERROR " + e.message; });
+try {
+  const rows = () => [...document.querySelectorAll("#sites tbody tr")];
+  const cells = (row, column) => rows()[row].children[column].textContent;
+  const head = name => [...document.querySelectorAll("#sites th button")].find(b => b.textContent.startsWith(name));
+  const all = data.sites.length;
+  check("rows", rows().length === all && all > 1);
+  check("dearest first", Number(cells(0, 0)) >= Number(cells(1, 0)));
+  head("exits").click(); head("exits").click();
+  const counts = rows().map(r => Number(r.children[2].textContent.replaceAll(",", "")));
+  check("ascending exits", counts.every((n, i) => i === 0 || counts[i - 1] <= n));
+  check("aria-sort", head("exits").parentElement.getAttribute("aria-sort") === "ascending");
+  const filter = document.getElementById("filter");
+  filter.value = "port-write"; filter.dispatchEvent(new Event("input"));
+  check("filtered", rows().length > 0 && rows().length < all && rows().every(r => r.textContent.includes("port-write")));
+  filter.value = "no such thing"; filter.dispatchEvent(new Event("input"));
+  check("nothing left", rows().length === 0);
+  filter.value = ""; filter.dispatchEvent(new Event("input"));
+  rows()[0].click();
+  check("chosen", rows()[0].classList.contains("chosen"));
+  check("histograms", document.querySelectorAll("#detail .histogram rect").length > 1);
+  check("timeline", document.querySelectorAll("#timeline rect").length >= 240);
+  check("suggestions", document.querySelectorAll("#whatif .card").length === data.suggestions.length && data.suggestions.length > 0);
+  check("phases", document.querySelectorAll("#timeline [data-phase]").length > 0);
+  check("heat", document.querySelectorAll("#heat rect").length > 0);
+  const frames = () => [...document.querySelectorAll("#flame rect")];
+  const before = frames().length;
+  frames()[1].dispatchEvent(new MouseEvent("click"));
+  check("zoomed", Math.round(frames().find(f => f.dataset.frame !== "all").getAttribute("width")) === 1200);
+  frames().find(f => f.dataset.frame === "all").dispatchEvent(new MouseEvent("click"));
+  check("zoomed out", frames().length === before);
+  frames()[1].dispatchEvent(new MouseEvent("mousemove", { clientX: 5, clientY: 5 }));
+  check("tip", !document.getElementById("tip").hidden);
+  const colour = () => getComputedStyle(document.body).backgroundColor;
+  const first = colour();
+  document.getElementById("theme").click();
+  check("other theme", colour() !== first);
+  check("no wider than the window", document.documentElement.scrollWidth <= innerWidth);
+  check("no hostile markup", !window.hacked && !document.querySelector("img"));
+  check("hostile text " + HOSTILE, !HOSTILE || document.body.textContent.includes(HOSTILE));
+  check("what it holds", document.getElementById("holds").textContent.includes("holds data of the guest"));
+  document.title = found.length ? "FOUND " + found.join("; ") : "FINE";
+} catch (error) { document.title = "ERROR " + error.message; }
+</script>"##;
+
+fn browser() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let is_there =
+        |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
+    names.into_iter().find(is_there).map(PathBuf::from)
+}
+
+/// Opens a page at a width, drives it, and gives back its title.
+fn driven(browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
+    let file = dir.join(format!("page-{width}.html"));
+    let driver = DRIVER.replacen(
+        "<script>",
+        &format!(
+            "<script>const HOSTILE = {};",
+            serde_json::json!(hostile).to_string().replace('<', "\\u003c")
+        ),
+        1,
+    );
+    std::fs::write(&file, page.replace("</body>", &format!("{driver}</body>"))).unwrap();
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            &format!("--window-size={width},1000"),
+        ])
+        .arg(format!("--user-data-dir={}", dir.join(format!("profile-{width}")).display()))
+        .arg(format!("file://{}", file.display()))
+        .output()
+        .unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let title = dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    title.unwrap_or_else(|| panic!("no title: {dom}{}", String::from_utf8_lossy(&output.stderr))).0.to_owned()
+}
+
+/// A trace whose names all try to be markup.
+fn hostile(dir: &Path) -> PathBuf {
+    let mut header = header();
+    header.names = vec![NamedRange {
+        space: Space::Port,
+        start: 0x10,
+        end: 0x20,
+        device: HOSTILE.into(),
+        register: HOSTILE.into(),
+    }];
+    header.entry = HOSTILE.into();
+    header.files[0].name = HOSTILE.into();
+    let mut trace = SyntheticTrace::create(&dir.join("<b>&run.trap"), &header);
+    for i in 0..4 {
+        let kind = if i % 2 == 0 { ExitKind::PortRead } else { ExitKind::PortWrite };
+        let site = trace.site(kind, 0x10 + i, 1, 0x8000 + 16 * i, &[0xec]);
+        (0..100 * (i + 1)).for_each(|n| trace.exit(site, &[0], 3000 + n, 900 + 7 * n));
+    }
+    trace.end(halted())
+}
+
+#[test]
+fn a_page_sorts_filters_zooms_and_fits_its_window() {
+    let Some(browser) = browser() else {
+        eprintln!("SKIPPED: no browser drives the page: `apt-get install chromium`");
+        return;
+    };
+    let (dir, path) = recorded();
+    let page = report(&path, By::Site).to_html(&Trace::open(&path).unwrap(), None).unwrap();
+    for width in [1280, 500] {
+        assert_eq!(driven(&browser, dir.path(), &page, "", width), "FINE", "{width}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = hostile(dir.path());
+    let map = dir.path().join("System.map");
+    std::fs::write(&map, format!("0000000000008000 T {HOSTILE}\n0000000000009000 T end\n")).unwrap();
+    let trace = Trace::open(&path).unwrap();
+    let symbols = Symbols::load(&trace, &[SymbolFile { path: map, offset: None }]).unwrap();
+    let report = Report::with_symbols(&trace, By::Site, symbols, &mut |_| {}).unwrap();
+    let page = report.to_html(&trace, None).unwrap();
+    assert_eq!(driven(&browser, dir.path(), &page, HOSTILE, 1280), "FINE");
+}
+
+#[test]
+fn a_page_holds_no_markup_of_the_guest_and_what_it_holds_adds_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = hostile(dir.path());
+    let page = report(&path, By::Site).to_html(&Trace::open(&path).unwrap(), None).unwrap();
+    assert_eq!(page.matches("<script").count(), 2, "the data and the page's own");
+    assert!(!page.contains("<img") && page.contains("<title>&lt;b&gt;&amp;run.trap"));
+    let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    let time = &data["time"];
+    let sum = |name: &str| time[name].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("exits"), 1000);
+    let spent = sum("vmm") + sum("path") + sum("guest") + sum("idle");
+    assert!(spent.abs_diff(data["totals"]["total_ns"].as_u64().unwrap()) <= 2000, "{spent}");
+    for site in data["sites"].as_array().unwrap() {
+        for times in ["vmm_times", "run_times"] {
+            let exits: f64 = site[times].as_array().unwrap().iter().map(|r| r[2].as_f64().unwrap()).sum();
+            assert!((exits - site["count"].as_f64().unwrap()).abs() < 0.5, "{site}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_without_exits_makes_a_page_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = SyntheticTrace::create(&dir.path().join("a.trap"), &header()).end(halted());
+    let page = report(&path, By::Site).to_html(&Trace::open(&path).unwrap(), None).unwrap();
+    assert!(page.contains("\"sites\":[]"));
+}
