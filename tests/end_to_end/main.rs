@@ -11,6 +11,7 @@ mod elsewhere;
 mod kernels;
 mod matrix;
 mod multiboot;
+mod paravirtual;
 mod seabios;
 mod support;
 mod symbols;

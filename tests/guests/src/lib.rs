@@ -314,6 +314,11 @@ guest! {
 }
 
 guest! {
+    /// KVM's paravirtual clock.
+    kvmclock_64, "kvmclock.s", 64, Ends::Exit(13), Some(b"")
+}
+
+guest! {
     /// A clock read that no disassembly finds, in a register at an exit.
     hidden_clock_64, "hidden_clock.s", 64, Ends::Exit(0), Some(b"")
 }
