@@ -7,6 +7,7 @@
 
 mod checker;
 mod kernels;
+mod learn;
 mod matrix;
 mod multiboot;
 mod seabios;

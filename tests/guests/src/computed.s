@@ -6,14 +6,15 @@
     cmp ax, 0xcef0          # not RDTSC's bytes: those would stand here, too
     jne 8f
     .macro call_computed label
+    .set away, \label - 71f
     call 71f
     .if BITS == 64
 71: pop rax
-    add rax, \label - 71b
+    add rax, offset away
     call rax
     .else
 71: pop eax
-    add eax, \label - 71b
+    add eax, offset away
     call eax
     .endif
     .endm
