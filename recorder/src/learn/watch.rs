@@ -58,7 +58,10 @@ impl<P: Platform + ?Sized> Handler for Watch<'_, P> {
     type Error = RecorderError;
 
     fn exit(&mut self, machine: &mut Machine, exit: &mut Exit) -> Result<Flow, RecorderError> {
-        self.executed = self.executed(machine, exit)?;
+        // Completing it may lead to the next exit, which tells no more.
+        if self.executed.is_none() {
+            self.executed = self.executed(machine, exit)?;
+        }
         if self.executed.is_some() { Ok(Flow::Settle) } else { self.handler.exit(machine, exit) }
     }
 
