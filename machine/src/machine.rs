@@ -384,7 +384,10 @@ impl Machine {
         let segment = if shared {
             CodeSegment::of(&self.run.sync_regs().sregs)
         } else {
-            CodeSegment::of(&self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?)
+            let sregs = self.vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+            // Shared from the next exit on; whoever asks again at this one finds them there, too.
+            self.run.sync_regs_mut().sregs = sregs;
+            CodeSegment::of(&sregs)
         };
         if self.sync_system && segment.mode != CpuMode::Long64 {
             self.vcpu.set_sync_valid_reg(SyncReg::SystemRegister);

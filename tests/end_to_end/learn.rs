@@ -136,9 +136,7 @@ fn with_disassembly_forgotten_seabios_shows_every_clock_read_that_it_makes() {
     let mut forgotten = forget(proved);
     let window = Window { timeout: LIMIT, until_console: until(), ..window(&host) };
     let (sites, _) = learn(&host, &forgotten, window, LearnedSites::of(&forgotten), usize::MAX);
-    eprintln!("learned: {:?}", sites.suspects());
     sites.close(&mut forgotten).unwrap();
-    eprintln!("rewritten: {:x?}", forgotten.rewrites);
     assert_eq!(reads(&forgotten), expected, "{:?}", sites.suspects());
 }
 
