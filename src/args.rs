@@ -35,6 +35,8 @@ pub enum Verb {
     },
     /// Run a guest and write everything it could not have known by itself to a trace.
     Record(Box<Record>),
+    /// Find clock reads and random numbers that disassembly does not reach, by watching which of them execute.
+    Learn(Box<Learn>),
     /// Reproduce a recorded run from its trace, and compare everything the guest shows.
     Replay(Replay),
     /// What each trapped instruction costs.
@@ -45,10 +47,11 @@ pub enum Verb {
     Export(Export),
 }
 
+/// The guest, and what it is booted with.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("guest").required(true).args(["firmware", "kernel", "multiboot", "flat"])))]
 #[command(group(ArgGroup::new("booted").args(["kernel", "multiboot"])))]
-pub struct Record {
+pub struct GuestArgs {
     /// Boot this firmware ROM from the reset vector.
     #[arg(long, value_name = "ROM")]
     pub firmware: Option<PathBuf>,
@@ -79,6 +82,12 @@ pub struct Record {
     /// Guest memory: a number of bytes, or with a suffix K, M, G.
     #[arg(long, default_value = "64M", value_parser = bytes, value_name = "SIZE")]
     pub memory: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Record {
+    #[command(flatten)]
+    pub guest: GuestArgs,
     /// Where the trace goes.
     #[arg(short, long, default_value = "run.trap")]
     pub output: PathBuf,
@@ -103,7 +112,31 @@ pub struct Record {
     /// Run the same machine without log, digests and timing: the baseline of our own overhead.
     #[arg(long)]
     pub no_log: bool,
+    /// Rewrite what `trapline learn` found in this guest, too.
+    #[arg(long, value_name = "FILE")]
+    pub sites: Option<PathBuf>,
     /// Neither console nor progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Learn {
+    #[command(flatten)]
+    pub guest: GuestArgs,
+    /// Where what is learned goes, after each run. If the file is there, learning goes on where it ended.
+    #[arg(short, long, default_value = "learned.sites")]
+    pub output: PathBuf,
+    /// End each run after this much host time: 30s, 500ms, 2m.
+    #[arg(long, value_parser = duration, value_name = "TIME", default_value = "10s")]
+    pub timeout: Duration,
+    /// End each run after this many exits.
+    #[arg(long, value_name = "N")]
+    pub max_exits: Option<u64>,
+    /// End each run when a line on a console matches this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    pub until_console: Option<String>,
+    /// No progress.
     #[arg(long)]
     pub quiet: bool,
 }

@@ -13,7 +13,9 @@ mod args;
 mod demo;
 mod doctor;
 mod export;
+mod guest;
 mod inspect;
+mod learn;
 mod progress;
 mod record;
 mod replay;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Doctor { json } => doctor::run(json),
         Verb::Demo { output, quiet } => demo::run(output, quiet),
         Verb::Record(args) => record::run(&args, cli.verbose),
+        Verb::Learn(args) => learn::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Inspect(args) => inspect::run(&args),

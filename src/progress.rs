@@ -35,6 +35,8 @@ pub const RECORD: &str = "{spinner} recording  {human_pos} exits  {rate}  {msg} 
 pub const REPLAY: &str = "replaying  [{bar:30}] {percent:>3} %  {human_pos} exits  {rate}  {eta}";
 /// Of a report.
 pub const REPORT: &str = "reading  [{bar:30}] {percent:>3} %  {human_pos} exits  {rate}";
+/// Of learning: suspects.
+pub const LEARN: &str = "learning  [{bar:30}] {pos} of {len} suspects  {msg}  {elapsed}";
 
 /// Console text of a guest on standard output, without tearing a bar on standard error.
 pub struct ConsoleOut {
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_templates_parse() {
-        for template in [RECORD, REPLAY, REPORT] {
+        for template in [RECORD, REPLAY, REPORT, LEARN] {
             ProgressStyle::with_template(template).unwrap();
         }
     }

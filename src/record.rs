@@ -1,6 +1,7 @@
 //! `trapline record`
 
-use crate::args::{BootProtocol, Clock, FlatMode, Record};
+use crate::args::{Clock, Record};
+use crate::guest;
 use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
 use crate::triple_fault;
@@ -14,11 +15,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
-use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
-use trapline_recorder::guest::multiboot::{self, Module, Multiboot};
-use trapline_recorder::guest::{firmware, flat};
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{ConsoleInput, Guest, Progress, RecordOptions, Recorder, StopHandle};
+use trapline_recorder::{
+    ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, RecorderError, StopHandle,
+};
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
 const ESCAPE: u8 = 0x1d;
@@ -26,7 +26,10 @@ const ESCAPE: u8 = 0x1d;
 /// Runs the verb.
 #[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
 pub fn run(args: &Record, verbose: u8) -> Result<u8> {
-    let guest = load(args)?;
+    let mut guest = guest::load(&args.guest)?;
+    if let Some(path) = &args.sites {
+        close_learned(path, &mut guest)?;
+    }
     if !args.no_log && args.output.exists() && !args.force {
         bail!("{} exists: --force replaces it, -o names another file", args.output.display());
     }
@@ -80,7 +83,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let recording = result.map_err(|e| readable_part(e.into(), args))?;
     let seconds = started.elapsed().as_secs_f64();
     if !args.quiet {
-        summarize(args, &recording.end, recording.bytes, seconds, verbose);
+        summarize(args, &guest, &recording.end, recording.bytes, seconds, verbose);
         if recording.end.reason == EndReason::TripleFault {
             eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
         }
@@ -95,38 +98,6 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     })
 }
 
-fn load(args: &Record) -> Result<Guest> {
-    let Record { memory, cmdline, .. } = args;
-    if let Some(rom) = &args.firmware {
-        return Ok(firmware::load(rom, *memory)?);
-    }
-    if let Some(image) = &args.kernel {
-        let protocol = match args.protocol {
-            BootProtocol::Auto => Protocol::Auto,
-            BootProtocol::Pvh => Protocol::Pvh,
-            BootProtocol::Linux64 => Protocol::Linux64,
-            BootProtocol::Linux32 => Protocol::Linux32,
-        };
-        return Ok(kernel::load(
-            Kernel { image, initrd: args.initrd.as_deref(), cmdline, protocol },
-            *memory,
-        )?);
-    }
-    if let Some(image) = &args.multiboot {
-        let modules: Vec<Module> = args.module.iter().map(|m| Module::of(m)).collect();
-        return Ok(multiboot::load(Multiboot { image, modules: &modules, cmdline }, *memory)?);
-    }
-    let Some(image) = &args.flat else {
-        bail!("name a guest: --firmware ROM, --kernel IMAGE, --multiboot ELF or --flat FILE")
-    };
-    let mode = match args.mode {
-        FlatMode::Bits16 => flat::Mode::Bits16,
-        FlatMode::Bits32 => flat::Mode::Bits32,
-        FlatMode::Bits64 => flat::Mode::Bits64,
-    };
-    Ok(flat::load(image, mode, *memory)?)
-}
-
 /// The real-time clock shows host time under the host clock, and the same date in every recording under the virtual one.
 #[expect(
     clippy::disallowed_methods,
@@ -139,7 +110,14 @@ fn epoch(clock: Clock) -> i64 {
     }
 }
 
-fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
+/// Rewrites what was learned of this guest.
+fn close_learned(path: &Path, guest: &mut Guest) -> Result<()> {
+    let sites = LearnedSites::read(path, guest)?;
+    sites.close(guest).map_err(|reason| RecorderError::Sites { path: path.to_owned(), reason })?;
+    Ok(())
+}
+
+pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
     pattern.map(|p| regex::bytes::Regex::new(p).with_context(|| format!("--until-console `{p}`"))).transpose()
 }
 
@@ -185,7 +163,19 @@ fn readable_part(error: anyhow::Error, args: &Record) -> anyhow::Error {
     }
 }
 
-fn summarize(args: &Record, end: &End, bytes: u64, seconds: f64, verbose: u8) {
+/// What may close a source that executed unclosed, in a guest with so many suspects.
+pub fn what_to_try(suspects: usize) -> String {
+    if suspects == 0 {
+        return "nothing in the image looks like it: it stands in code that was loaded, unpacked or made while the guest ran"
+            .into();
+    }
+    format!(
+        "{suspects} places in the image look like one: `trapline learn` with the same guest finds those that execute, and \
+         `trapline record --sites` closes them"
+    )
+}
+
+fn summarize(args: &Record, guest: &Guest, end: &End, bytes: u64, seconds: f64, verbose: u8) {
     let exits = end.exits;
     eprintln!("\ntrapline: {exits} exits in {seconds:.1} s; {}", end.reason);
     if !args.no_log {
@@ -198,6 +188,7 @@ fn summarize(args: &Record, end: &End, bytes: u64, seconds: f64, verbose: u8) {
             "trapline: warning: {} executed unclosed (first seen at exit {}: {}); a replay may diverge after it",
             first.source, first.exit, first.evidence
         );
+        eprintln!("trapline: {}", what_to_try(guest.suspects.len()));
     }
     if verbose > 0 {
         for u in &end.unclaimed {

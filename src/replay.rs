@@ -2,12 +2,13 @@
 
 use crate::args::Replay;
 use crate::progress::{self, ConsoleOut};
+use crate::record::what_to_try;
 use crate::{DIVERGED, INTERRUPTED, safe};
 use anyhow::Result;
 use std::time::Instant;
 use trapline_formats::Trace;
 use trapline_machine::open_and_probe;
-use trapline_replayer::{Outcome, Progress, ReplayOptions, replay};
+use trapline_replayer::{Divergence, Outcome, Progress, ReplayOptions, replay};
 
 /// Runs the verb.
 #[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
@@ -35,7 +36,7 @@ pub fn run(args: &Replay) -> Result<u8> {
                 say!("replay {round} of {}:", args.repeat);
             }
             say!("{divergence}");
-            explain(&trace, divergence.exit)?;
+            explain(&trace, &divergence)?;
             return Ok(DIVERGED);
         }
         exits = replay.exits;
@@ -46,16 +47,20 @@ pub fn run(args: &Replay) -> Result<u8> {
     Ok(0)
 }
 
-/// Names what is known to be open.
-fn explain(trace: &Trace, exit: u64) -> Result<()> {
-    let Some(end) = trace.end() else { return Ok(()) };
-    for unclosed in end.unclosed.iter().filter(|u| u.exit <= exit) {
+/// Names what is known to be open, and what may close it.
+fn explain(trace: &Trace, divergence: &Divergence) -> Result<()> {
+    let known = trace.end().map(|end| end.unclosed.as_slice()).unwrap_or_default();
+    let before = || known.iter().filter(|u| u.exit <= divergence.exit);
+    for unclosed in before() {
         say!(
             "\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
             safe::text(&unclosed.source),
             unclosed.exit,
             safe::text(&unclosed.evidence)
         );
+    }
+    if before().next().is_some() || !divergence.leads.is_empty() {
+        say!("\nwhat to try: {}", what_to_try(trace.header().suspects.len()));
     }
     Ok(())
 }

@@ -37,6 +37,17 @@ pub enum RecorderError {
     /// The kernel's command line cannot be passed on.
     #[error("--cmdline: {0}")]
     CommandLine(String),
+    /// A file of learned sites cannot be read or written, or is not for this guest.
+    #[error("learned sites {path}: {reason}")]
+    Sites {
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what to try.
+        reason: String,
+    },
+    /// Nothing can be learned of this guest.
+    #[error("cannot learn from this guest: {0}")]
+    CannotLearn(String),
     /// The guest's memory has an impossible size.
     #[error("--memory {bytes} bytes: {reason}")]
     MemorySize {

@@ -2,6 +2,7 @@
 
 pub mod acpi;
 mod bios_data;
+mod close;
 pub mod entry;
 pub mod firmware;
 pub mod flat;
@@ -19,6 +20,7 @@ mod samples;
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use entry::EntryState;
+use std::collections::BTreeSet;
 use std::path::Path;
 use trapline_formats::{CpuState, Gpa, GuestFile, MemoryRegion, Rewrite, StandIns, Suspect};
 use trapline_machine::available_memory;
@@ -47,10 +49,23 @@ pub struct Guest {
     pub suspects: Vec<Suspect>,
     /// The ports that stand for rewritten instructions.
     pub stand_ins: StandIns,
+    /// Ports that its code writes, among those that could stand for an instruction.
+    pub used_ports: BTreeSet<u8>,
+    /// What is in memory twice.
+    pub mirrors: Vec<Mirror>,
     /// Where code that unpacked itself is entered, and its clock reads are rewritten.
     pub hand_off: Option<HandOff>,
     /// The vCPU's start.
     pub start: Start,
+}
+
+/// Memory that is loaded in two places, as firmware is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where each of them begins.
+    pub gpas: [u64; 2],
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// How the vCPU starts.

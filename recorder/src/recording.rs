@@ -7,8 +7,10 @@ use crate::hand_off::HandOff;
 use crate::handler::RecordHandler;
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
+use crate::learn::{Watch, Watched};
 use crate::log::Log;
 use crate::platform::Platform;
+use crate::rewrite::Port;
 use crate::timer::{HostTimer, StopHandle};
 use regex::bytes::Regex;
 use std::path::PathBuf;
@@ -132,6 +134,25 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
     /// A handle that ends the recording from another thread (Ctrl-C).
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
+    }
+
+    /// Lets this handle end the run, instead of one of its own.
+    pub(crate) fn stopped_by(mut self, stop: &StopHandle) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
+    /// Runs without a log, until the guest or the options end it or an instruction that was made to exit at `port` does.
+    pub(crate) fn watch(mut self, port: Option<Port>) -> Result<Watched, RecorderError> {
+        let timer = HostTimer::start(&self.stop, self.options.timeout);
+        let clock = Clock::new(self.options.clock, self.header.tick_hz);
+        let nobody = &mut |_: Progress<'_>| {};
+        let handler =
+            RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, nobody);
+        let mut watch = Watch::new(handler, port);
+        let result = self.machine.run(&mut watch);
+        drop(timer);
+        watch.finish(result, &mut self.machine)
     }
 
     /// The machine, before the recording starts.

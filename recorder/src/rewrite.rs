@@ -2,13 +2,14 @@
 //! every engine. RDTSC is as long; of RDTSCP, RDRAND and RDSEED see [`stand_in`].
 
 use crate::disassembly::{self, Entry, View};
+use crate::guest::Guest;
 use iced_x86::{Instruction, Mnemonic};
 use std::collections::{BTreeMap, BTreeSet};
 use trapline_formats::{Rewrite, StandIns, Suspect};
 use trapline_machine::stand_in;
 
 /// RDTSC (SDM vol. 2).
-const RDTSC: [u8; 2] = [0x0f, 0x31];
+pub const RDTSC: [u8; 2] = [0x0f, 0x31];
 /// `OUT imm8, AL`.
 const OUT_IMM8_AL: u8 = 0xe6;
 /// Ports that may stand for something else: nothing on a PC listens there. The first that the image itself does not name
@@ -24,6 +25,15 @@ impl Port {
     pub fn free(used: &BTreeSet<u8>, n: usize) -> Result<Self, String> {
         let free = PORTS.iter().filter(|port| !used.contains(port)).nth(n);
         free.copied().map(Self).ok_or_else(|| format!("its code uses all of the ports {PORTS:x?}"))
+    }
+
+    /// One that neither a guest nor anything that was rewritten in it uses.
+    pub fn left_in(guest: &Guest) -> Result<Self, String> {
+        let stand_ins = Ports::of(guest)?.stand_ins();
+        let jump = guest.hand_off.as_ref().map(|h| h.port);
+        let taken = [stand_ins.clock, stand_ins.long, jump];
+        let used = guest.used_ports.iter().copied().chain(taken.into_iter().flatten()).collect();
+        Self::free(&used, 0)
     }
 
     /// `OUT imm8, AL` to it.
@@ -48,6 +58,11 @@ impl Ports {
     /// As above, and one for another purpose.
     pub fn free_with_one_more(used: &BTreeSet<u8>) -> Result<(Self, Port), String> {
         Ok((Self::free(used)?, Port::free(used, 2)?))
+    }
+
+    /// Both, in a guest.
+    pub fn of(guest: &Guest) -> Result<Self, String> {
+        Self::free(&guest.used_ports)
     }
 
     /// As the header tells them.
@@ -82,6 +97,8 @@ pub struct Rewritten {
     pub suspects: Vec<Suspect>,
     /// The ports, if anything was rewritten.
     pub stand_ins: StandIns,
+    /// Ports that could stand for something, if the image did not name them.
+    pub used_ports: BTreeSet<u8>,
 }
 
 /// What was found: how long it is, and how it was found.
@@ -107,8 +124,8 @@ pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found) -> Rewritte
         view.map(|v| v.linear + (offset - v.offset))
     };
     let is_used = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
-    let used = PORTS.into_iter().filter(is_used).collect();
-    let ports = Ports::free(&used).ok().filter(|_| !found.is_empty());
+    let used_ports = PORTS.into_iter().filter(is_used).collect();
+    let ports = Ports::free(&used_ports).ok().filter(|_| !found.is_empty());
     let rewrite = |(&offset, &(length, found_by)): (&u64, &(usize, &str))| {
         let original = image.get(offset as usize..)?.get(..length)?;
         Some((offset, ports?.rewrite(gpa(offset)?, original, found_by)?))
@@ -127,7 +144,7 @@ pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found) -> Rewritte
         image[place].copy_from_slice(&rewrite.replacement);
     }
     let stand_ins = ports.filter(|_| !rewrites.is_empty()).map(Ports::stand_ins).unwrap_or_default();
-    Rewritten { image, rewrites: rewrites.into_values().collect(), suspects, stand_ins }
+    Rewritten { image, rewrites: rewrites.into_values().collect(), suspects, stand_ins, used_ports }
 }
 
 /// Where the bytes of a source stand, prefixes apart: code or not.

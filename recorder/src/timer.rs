@@ -38,9 +38,19 @@ impl StopHandle {
     }
 
     fn request(&self, reason: u8) {
-        // The first reason stays.
-        let _ = self.state.compare_exchange(RUNNING, reason, Ordering::Relaxed, Ordering::Relaxed);
+        // What the user asks for outranks the time limit.
+        self.state.fetch_max(reason, Ordering::Relaxed);
         self.kicker.kick();
+    }
+
+    /// Makes the handle fit for one more run, unless the user wanted no more.
+    pub(crate) fn forget_timeout(&self) {
+        let _ = self.state.compare_exchange(TIMEOUT, RUNNING, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the user wanted to stop.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == INTERRUPTED
     }
 
     /// Why the recording is to stop, if it is.

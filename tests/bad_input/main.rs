@@ -8,6 +8,7 @@ mod images;
 #[path = "../end_to_end/support/images.rs"]
 mod images_of_others;
 mod kernels;
+mod learned;
 mod output;
 #[path = "../end_to_end/support/plain.rs"]
 #[expect(dead_code, reason = "the other tests compare streams, too")]

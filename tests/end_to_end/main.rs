@@ -9,6 +9,7 @@ mod between_engines;
 mod checker;
 mod elsewhere;
 mod kernels;
+mod learn;
 mod matrix;
 mod multiboot;
 mod paravirtual;

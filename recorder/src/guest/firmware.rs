@@ -1,6 +1,6 @@
 //! Firmware ROMs: mapped at the top of 4 GiB, their last 128 KiB copied below 1 MiB, entered at the reset vector.
 
-use super::{Guest, Start, file, ram_regions, read_image};
+use super::{Guest, Mirror, Start, file, ram_regions, read_image};
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
 use crate::rewrite;
@@ -55,6 +55,8 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
         rewrites: rewritten.rewrites,
         suspects: rewritten.suspects,
         stand_ins: rewritten.stand_ins,
+        used_ports: rewritten.used_ports,
+        mirrors: vec![Mirror { gpas: [ONE_MIB - legacy, FOUR_GIB - legacy], bytes: legacy }],
         hand_off: None,
         start: Start::Reset,
     })

@@ -58,6 +58,8 @@ pub fn from_bytes(image: Vec<u8>, mode: Mode, ram_bytes: u64) -> Result<Guest, R
         rewrites: rewritten.rewrites,
         suspects: rewritten.suspects,
         stand_ins: rewritten.stand_ins,
+        used_ports: rewritten.used_ports,
+        mirrors: Vec::new(),
         hand_off: None,
         start: Start::Entered(start),
     })

@@ -22,6 +22,7 @@ use super::entry::{EntryState, Mode};
 use super::{Guest, Start, file, firmware_tables, kind, memory_map, ram_regions, read_image};
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
+use std::collections::BTreeSet;
 use std::path::Path;
 use trapline_formats::{Gpa, GuestFile, MemoryRegion, Rewrite, StandIns, Suspect};
 
@@ -76,6 +77,7 @@ struct Loaded {
     rewrites: Vec<Rewrite>,
     suspects: Vec<Suspect>,
     stand_ins: StandIns,
+    used_ports: BTreeSet<u8>,
     hand_off: Option<HandOff>,
 }
 
@@ -124,6 +126,8 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
         rewrites: loaded.rewrites,
         suspects: loaded.suspects,
         stand_ins: loaded.stand_ins,
+        used_ports: loaded.used_ports,
+        mirrors: Vec::new(),
         hand_off: loaded.hand_off,
         start: Start::Entered(start),
     })

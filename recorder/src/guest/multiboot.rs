@@ -102,6 +102,8 @@ pub fn load(kernel: Multiboot<'_>, ram_bytes: u64) -> Result<Guest, RecorderErro
         rewrites: rewritten.rewrites,
         suspects: rewritten.suspects,
         stand_ins: rewritten.stand_ins,
+        used_ports: rewritten.used_ports,
+        mirrors: Vec::new(),
         hand_off: None,
         start: Start::Entered(start),
     })

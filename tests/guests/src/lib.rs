@@ -333,6 +333,16 @@ guest! {
     hidden_random_64, "hidden_random.s", 64, Ends::Exit(0), Some(b"")
 }
 
+guest! {
+    /// Sources behind computed calls, and data that looks like one.
+    computed_64, "computed.s", 64, Ends::Exit(0), Some(b"ok\n")
+}
+
+guest! {
+    /// Sources behind computed calls, and data that looks like one.
+    computed_32, "computed.s", 32, Ends::Exit(0), Some(b"ok\n")
+}
+
 /// What both multiboot kernels print with 4 MiB of memory, the command line `one two`, and two modules: `alpha`, with the text
 /// `the first`, and `beta`, without one.
 const MULTIBOOT: &[u8] = b"loader: Trapline\n\

@@ -11,6 +11,7 @@ use crate::sweep::Sweep;
 use linux_loader::loader::KernelLoader;
 use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::bzimage::BzImage;
+use std::collections::BTreeSet;
 use std::io::Cursor;
 use trapline_formats::{CpuMode, Gpa, StandIns, Suspect};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -52,6 +53,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         rewrites: Vec::new(),
         suspects: Vec::new(),
         stand_ins: StandIns::default(),
+        used_ports: BTreeSet::new(),
         hand_off: None,
     };
     if header.payload_length == 0 || !has_64 {
@@ -92,6 +94,7 @@ fn plain(mut loaded: Loaded, at: u64, bytes: Vec<u8>) -> Loaded {
     loaded.rewrites = rewritten.rewrites;
     loaded.suspects = rewritten.suspects;
     loaded.stand_ins = rewritten.stand_ins;
+    loaded.used_ports = rewritten.used_ports;
     loaded
 }
 
@@ -110,9 +113,9 @@ fn packed(mut loaded: Loaded, at: u64, mut bytes: Vec<u8>) -> Result<Loaded, Str
     let mut sweep = Sweep::default();
     sweep.over(64, before, at + ENTRY_64, &[]);
     sweep.over(64, &bytes[end..], at + end as u64, &[]);
-    let mut ports = sweep.ports.clone();
-    ports.extend(inner.iter().flat_map(|text| &text.sweep.ports));
-    let (ports, jump) = Ports::free_with_one_more(&ports)?;
+    loaded.used_ports.extend(&sweep.ports);
+    loaded.used_ports.extend(inner.iter().flat_map(|text| &text.sweep.ports));
+    let (ports, jump) = Ports::free_with_one_more(&loaded.used_ports)?;
     let mut put = |gpa: u64, code: &[u8]| {
         let offset = (gpa - at) as usize;
         bytes[offset..offset + code.len()].copy_from_slice(code);

@@ -49,6 +49,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         stand_ins: if rewrites.is_empty() { StandIns::default() } else { ports.stand_ins() },
         rewrites,
         suspects,
+        used_ports: text.sweep.ports,
         hand_off: None,
     })
 }
