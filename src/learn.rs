@@ -86,7 +86,7 @@ fn limit(limit: &Limit) -> String {
         Limit::TimeoutMs(ms) => format!("the time limit of {ms} ms"),
         Limit::MaxExits(_) => "the limit of exits".into(),
         Limit::Console(pattern) => format!("the console matched `{}`", safe::text(pattern)),
-        Limit::Guest(end) => safe::text(end).to_string(),
+        Limit::Guest(end) => safe::text(end),
     }
 }
 

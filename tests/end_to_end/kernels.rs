@@ -5,7 +5,7 @@ use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
 use crate::support::plain::Plain;
 use crate::support::recorded::{Recorded, record_loaded};
-use crate::support::replayed::replay;
+use crate::support::replayed::{Replayed, replay};
 use std::fmt::Debug;
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason, Gpa};
@@ -169,7 +169,7 @@ fn linux_reboots_and_that_ends_the_recording() {
 
 #[test]
 fn linux_without_acpi_finds_the_io_apic_in_the_mp_table_and_replays_exactly_under_the_host_clock() {
-    let Some(host) = from(Extent::Normal) else { return };
+    let Some(host) = from(Extent::Full) else { return };
     let mut boot = Boot::linux(&host, (VMLINUX.0, APICS), LINUX_RAM);
     boot.cmdline.push_str(" acpi=off");
     boot.says.insert(0, "found SMP MP-table at [mem 0x000f0000-0x000f000f]");
@@ -179,8 +179,6 @@ fn linux_without_acpi_finds_the_io_apic_in_the_mp_table_and_replays_exactly_unde
         // Nobody tells it how to switch off.
         boot.end = EndReason::Halted;
         boot.says.push("reboot: System halted");
-    } else if Extent::of_environment() != Extent::Full {
-        return;
     }
     boots_and_replays(&host, &boot, ClockMode::Host);
 }
@@ -204,11 +202,20 @@ fn from(extent: Extent) -> Option<Host> {
 
 fn boots_and_replays(host: &Host, boot: &Boot, clock: ClockMode) {
     let recorded = record(host, boot, clock);
+    let mut first: Option<Replayed> = None;
     for _ in 0..Extent::of_environment().replays() {
         let replayed = replay(host, &recorded.path);
         assert_eq!(replayed.exits, recorded.end.exits);
         assert_eq!(replayed.console, recorded.console);
-        assert_same_machine(host, &recorded.machine, &replayed.machine);
+        if boot.end != EndReason::Timeout {
+            assert_same_machine(host, &recorded.machine, &replayed.machine);
+            continue;
+        }
+        // Cut by host time, a recording may stand anywhere behind its last exit; all replays stand at that.
+        match &first {
+            Some(first) => assert_same_machine(host, &first.machine, &replayed.machine),
+            None => first = Some(replayed),
+        }
     }
     if clock == ClockMode::Virtual {
         let again = record(host, boot, clock);

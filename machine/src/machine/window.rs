@@ -11,9 +11,12 @@ use crate::error::{MachineError, refused};
 use crate::exit::Exit;
 use crate::ioctl;
 use kvm_bindings::{KVM_EXIT_DEBUG, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, kvm_guest_debug};
+use rustix::io::Errno;
 use trapline_formats::{ExitKind, Gva};
 
 const STI: u8 = 0xfb;
+/// Steps that may lead nowhere, in a row.
+const STEPS: usize = 8;
 /// PUSHF would store the trap flag that stepping sets.
 const PUSHF: u8 = 0x9c;
 
@@ -26,18 +29,34 @@ impl Machine {
             exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
             return Ok(true);
         }
-        self.single_step(true)?;
-        let entered = ioctl::run(&mut self.vcpu);
-        self.single_step(false)?;
+        let behind = self.registers().rip;
+        let entered = self.leave(behind)?;
         let is_step = entered.is_ok() && self.run.get().exit_reason == KVM_EXIT_DEBUG;
-        if is_step && self.can_take_interrupt() {
-            self.fetch_registers()?;
+        if is_step && self.can_take_interrupt() && self.registers().rip != behind {
             exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
             return Ok(true);
         }
         // It led elsewhere, and the window is still to open.
         self.run.get_mut().request_interrupt_window = 1;
         if is_step { self.enter(exit) } else { self.entered(entered, exit) }
+    }
+
+    /// Executes the instruction at this RIP. A step may be reported that led nowhere; then it is made again.
+    fn leave(&mut self, rip: u64) -> Result<Result<(), Errno>, MachineError> {
+        self.single_step(true)?;
+        let mut entered = Ok(());
+        for _ in 0..STEPS {
+            entered = ioctl::run(&mut self.vcpu);
+            let is_step = entered.is_ok() && self.run.get().exit_reason == KVM_EXIT_DEBUG;
+            if is_step {
+                self.fetch_registers()?;
+            }
+            if !is_step || self.registers().rip != rip {
+                break;
+            }
+        }
+        self.single_step(false)?;
+        Ok(entered)
     }
 
     fn is_behind_sti(&mut self) -> Result<bool, MachineError> {
