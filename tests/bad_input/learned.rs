@@ -20,7 +20,7 @@ fn what_was_learned_is_closed_and_a_file_of_another_image_or_a_damaged_one_is_re
         return;
     }
     let folder = folder();
-    folder.run(&RECORD[..RECORD.len() - 2]).says(0, &["`trapline learn`", "4 places in the image"]);
+    folder.run(&RECORD[..RECORD.len() - 2]).says(0, &["bytes per exit"]);
     folder.run(LEARN).says(
         0,
         &[
@@ -48,6 +48,18 @@ fn what_was_learned_is_closed_and_a_file_of_another_image_or_a_damaged_one_is_re
     assert_eq!(std::fs::read(folder.path("a.sites")).unwrap(), b"precious notes");
     std::fs::remove_file(folder.path("a.sites")).unwrap();
     folder.run(&[RECORD, &["--force"]].concat()).says(2, &["a.sites", "No such file"]);
+}
+
+#[test]
+fn a_recording_that_met_an_unclosed_clock_read_says_what_to_try() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("guest.bin", trapline_guests::hidden_clock_64().image);
+    folder
+        .run(&RECORD[..RECORD.len() - 2])
+        .says(0, &["RDTSC executed unclosed", "nothing in the image looks like it"]);
 }
 
 #[test]
