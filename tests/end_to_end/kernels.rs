@@ -19,8 +19,8 @@ const LINUX: &str = "console=ttyS0 nokaslr mitigations=off tsc=unstable panic=-1
 /// Interrupts by the 8259A pair.
 const PICS: &str = "nolapic noapic";
 /// Interrupts by the I/O APIC and the local APIC, but for its timer: that is calibrated in such a loop. Nor may Linux wait so for
-/// proof that the PIT interrupts at all. A bzImage is given a seed: believing it, Linux need not gather entropy from the clock.
-const APICS: &str = "no_timer_check noapictimer random.trust_bootloader=on";
+/// proof that the PIT interrupts at all.
+const APICS: &str = "no_timer_check noapictimer";
 /// What CPUID cannot hide where KVM interprets the guest: what it cannot finish there, and RDRAND and RDSEED.
 const PLAIN_CPU: &str =
     "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid,rdrand,rdseed noxsave";

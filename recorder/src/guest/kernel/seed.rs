@@ -1,7 +1,7 @@
 //! A seed for Linux's random numbers, as `setup_data` (Documentation/arch/x86/boot.rst; type SETUP_RNG_SEED, Linux 6.0).
 //!
-//! Linux without RDRAND otherwise gathers entropy by reading the clock, a quarter of a million exits of it. It believes the seed
-//! if it was built so or told `random.trust_bootloader=on`. The seed is the same for every recording, so that two begin alike.
+//! Linux without RDRAND otherwise gathers entropy by reading the clock, tens of thousands of exits of it. It believes the seed if it
+//! was built so (CONFIG_RANDOM_TRUST_BOOTLOADER). The seed is the same for every recording, so that two begin alike.
 
 use trapline_formats::Gpa;
 
