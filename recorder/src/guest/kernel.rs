@@ -25,6 +25,7 @@ use crate::hand_off::HandOff;
 use std::collections::BTreeSet;
 use std::path::Path;
 use trapline_formats::{Gpa, GuestFile, MemoryRegion, Rewrite, StandIns, Suspect};
+use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 /// Zero page or start info.
 const BOOT_INFO: u64 = 0x7000;
@@ -131,6 +132,12 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
         hand_off: loaded.hand_off,
         start: Start::Entered(start),
     })
+}
+
+/// Memory for linux-loader to load into: what it wrote is taken from there.
+fn scratch(bytes: u64) -> Result<GuestMemoryMmap, String> {
+    GuestMemoryMmap::from_ranges(&[(GuestAddress(0), bytes as usize)])
+        .map_err(|e| format!("no memory to load it into: {e}"))
 }
 
 /// Indices in [`trapline_formats::Registers::general`].

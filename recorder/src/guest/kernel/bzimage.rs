@@ -14,7 +14,7 @@ use linux_loader::loader::bzimage::BzImage;
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use trapline_formats::{CpuMode, Gpa, StandIns, Suspect};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 /// "HdrS" in the setup header.
 const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
@@ -65,8 +65,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
 
 /// The setup header, the load address and the protected-mode part.
 fn place(image: &[u8], low: u64) -> Result<(setup_header, u64, Vec<u8>), String> {
-    let scratch: GuestMemoryMmap = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), low as usize)])
-        .map_err(|e| format!("no memory to load it into: {e}"))?;
+    let scratch = super::scratch(low)?;
     let result = BzImage::load(&scratch, None, &mut Cursor::new(image), None).map_err(|e| e.to_string())?;
     let header = result.setup_header.ok_or("it has no setup header")?;
     let at = result.kernel_load.0;

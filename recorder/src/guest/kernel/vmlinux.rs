@@ -8,7 +8,7 @@ use linux_loader::loader::elf::{Elf, PvhBootCapability};
 use linux_loader::loader::{KernelLoader, KernelLoaderResult};
 use std::io::Cursor;
 use trapline_formats::{Gpa, Rewrite, StandIns, Suspect};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 /// `e_ident` of a 64-bit little-endian ELF file, and EM_X86_64 as its machine.
 pub(super) fn is_one(image: &[u8]) -> bool {
@@ -56,8 +56,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
 
 /// What lies in memory from the lowest address on.
 fn place(image: &[u8], text: &Text, low: u64) -> Result<(KernelLoaderResult, Vec<u8>), String> {
-    let scratch: GuestMemoryMmap = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), low as usize)])
-        .map_err(|e| format!("no memory to load it into: {e}"))?;
+    let scratch = super::scratch(low)?;
     let result = Elf::load(&scratch, None, &mut Cursor::new(image), None)
         .map_err(|e| format!("{e}; it needs memory up to {:#x}, and the guest has {low:#x}", text.end()))?;
     if result.kernel_end > low || text.start > result.kernel_end {
