@@ -29,10 +29,9 @@ impl Machine {
             exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
             return Ok(true);
         }
-        let behind = self.registers().rip;
-        let entered = self.leave(behind)?;
+        let entered = self.step()?;
         let is_step = entered.is_ok() && self.run.get().exit_reason == KVM_EXIT_DEBUG;
-        if is_step && self.can_take_interrupt() && self.registers().rip != behind {
+        if is_step && self.can_take_interrupt() {
             exit.set(ExitKind::InterruptWindow, 0, 0, &[]);
             return Ok(true);
         }
@@ -41,8 +40,9 @@ impl Machine {
         if is_step { self.enter(exit) } else { self.entered(entered, exit) }
     }
 
-    /// Executes the instruction at this RIP. A step may be reported that led nowhere; then it is made again.
-    fn leave(&mut self, rip: u64) -> Result<Result<(), Errno>, MachineError> {
+    /// Executes one instruction, or one iteration of a repeated one. A step that is reported and changed nothing is made again.
+    fn step(&mut self) -> Result<Result<(), Errno>, MachineError> {
+        let before = *self.registers();
         self.single_step(true)?;
         let mut entered = Ok(());
         for _ in 0..STEPS {
@@ -51,7 +51,7 @@ impl Machine {
             if is_step {
                 self.fetch_registers()?;
             }
-            if !is_step || self.registers().rip != rip {
+            if !is_step || *self.registers() != before {
                 break;
             }
         }
