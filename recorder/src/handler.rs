@@ -338,12 +338,11 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         if !is_pending {
             return Ok(Flow::Continue);
         }
-        if machine.can_take_interrupt() {
+        if machine.interrupts_enabled() {
+            // What may shadow it still (STI, MOV SS) ends with this instruction.
             return Ok(Flow::Settle);
         }
-        if self.window_is_prompt && !self.window_requested {
-            self.request_window(machine, true);
-        }
+        self.want_window(machine);
         Ok(Flow::Continue)
     }
 
@@ -357,8 +356,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         self.look_for_end();
         if self.end.is_none() && halted {
             self.wait(machine)?;
-        } else if self.end.is_none() {
-            self.interrupt(machine)?;
+        } else if self.end.is_none() && !self.interrupt(machine)? && self.platform.interrupt_pending(self.now)
+        {
+            self.want_window(machine);
         }
         if self.end.is_some() {
             return Ok(Control::Stop);

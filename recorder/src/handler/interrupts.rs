@@ -38,6 +38,13 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         }
     }
 
+    /// Asks for an interrupt window, where one opens promptly.
+    pub(super) fn want_window(&mut self, machine: &mut Machine) {
+        if self.window_is_prompt && !self.window_requested {
+            self.request_window(machine, true);
+        }
+    }
+
     pub(super) fn request_window(&mut self, machine: &mut Machine, wanted: bool) {
         machine.request_interrupt_window(wanted);
         self.window_requested = wanted;
