@@ -8,6 +8,7 @@ use crate::convention::instruction_of;
 use crate::error::MachineError;
 use crate::exit::Exit;
 use crate::machine::Machine;
+use iced_x86::{Instruction as X86, Mnemonic};
 use trapline_formats::{Gva, Registers};
 
 /// `OUT imm8, AL`.
@@ -24,6 +25,11 @@ const OPERAND_SIZE: u8 = 0x66;
 const REX: std::ops::RangeInclusive<u8> = 0x40..=0x4f;
 /// The longest rest: a prefix, REX, ModRM.
 const LONGEST_REST: usize = 3;
+
+/// Whether the host decides what this instruction yields, without an exit.
+pub fn is_source(instruction: &X86) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp | Mnemonic::Rdrand | Mnemonic::Rdseed)
+}
 
 /// The stand-in of an instruction, as long as it. `None`: not for this one.
 pub fn encode(original: &[u8], port: u8) -> Option<Vec<u8>> {

@@ -3,7 +3,6 @@
 
 use crate::disassembly::{self, Entry, View};
 use crate::guest::Guest;
-use iced_x86::{Instruction, Mnemonic};
 use std::collections::{BTreeMap, BTreeSet};
 use trapline_formats::{Rewrite, StandIns, Suspect};
 use trapline_machine::stand_in;
@@ -81,11 +80,6 @@ impl Ports {
     }
 }
 
-/// Whether the host decides what this instruction yields, without an exit.
-pub fn is_source(instruction: &Instruction) -> bool {
-    matches!(instruction.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp | Mnemonic::Rdrand | Mnemonic::Rdseed)
-}
-
 /// An image with its clock reads rewritten.
 #[derive(Debug)]
 pub struct Rewritten {
@@ -112,7 +106,7 @@ pub fn sources(image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entr
 
 /// The sources that are reached, by offset.
 pub fn reached(image: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) -> Found {
-    let found = disassembly::find(image, views, entries, likely, is_source);
+    let found = disassembly::find(image, views, entries, likely, stand_in::is_source);
     found.into_iter().map(|(offset, length)| (offset, (length, "disassembly from entry points"))).collect()
 }
 

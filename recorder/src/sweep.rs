@@ -4,9 +4,9 @@
 //! data share an image: see [`crate::disassembly`]. Where symbols say that functions begin, decoding begins anew, so that
 //! nothing out of step gets past the next function.
 
-use crate::rewrite::is_source;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
+use trapline_machine::stand_in::is_source;
 
 /// What a sweep found, by address.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

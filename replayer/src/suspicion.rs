@@ -5,10 +5,11 @@
 //! function returns, to what lies on the stack and follows a call. What is found *may* have been executed: it is a lead.
 
 use crate::divergence::Divergence;
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction as X86, Mnemonic, OpKind};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction as X86, OpKind};
 use std::collections::BTreeSet;
 use trapline_formats::{CpuMode, Gva, Instruction, Registers};
 use trapline_machine::Machine;
+use trapline_machine::stand_in::is_source;
 
 /// Instructions followed at most.
 const FOLLOWED: usize = 20_000;
@@ -121,9 +122,4 @@ impl Walk<'_> {
             self.work.push(target);
         }
     }
-}
-
-/// Whether the host decides what this instruction yields, without an exit.
-fn is_source(x86: &X86) -> bool {
-    matches!(x86.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp | Mnemonic::Rdrand | Mnemonic::Rdseed)
 }

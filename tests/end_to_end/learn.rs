@@ -1,10 +1,9 @@
 //! Sites that are found by watching them execute.
 
-use crate::support::compare::assert_same_machine;
+use crate::support::compare::assert_replays_exactly;
 use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
 use crate::support::recorded::{RAM, record_loaded};
-use crate::support::replayed::replay;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason, Suspect, Trace};
@@ -62,11 +61,7 @@ fn learns(guest: &trapline_guests::Guest, random: fn(u64) -> (u64, Vec<u8>)) {
     let header = Trace::open(&recorded.path).unwrap().header().clone();
     let found: Vec<_> = header.rewrites.iter().map(|r| (r.gpa, r.found_by.as_str())).collect();
     assert_eq!(found, [(clock, "watching it execute"), (number.0, "watching it execute")]);
-    for _ in 0..Extent::of_environment().replays() {
-        let replayed = replay(&host, &recorded.path);
-        assert_eq!(replayed.exits, recorded.end.exits);
-        assert_same_machine(&host, &recorded.machine, &replayed.machine);
-    }
+    assert_replays_exactly(&host, &recorded);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What may stand where bytes look like a source: with prefixes before them, or without.
 
 use crate::guest::Guest;
-use crate::rewrite::{Port, RDTSC, is_source};
+use crate::rewrite::{Port, RDTSC};
 use iced_x86::{Decoder, DecoderOptions};
 use trapline_formats::{CpuMode, Suspect};
+use trapline_machine::stand_in::is_source;
 
 /// RDTSCP (SDM vol. 2).
 const RDTSCP: [u8; 3] = [0x0f, 0x01, 0xf9];

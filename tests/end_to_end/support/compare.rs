@@ -1,8 +1,20 @@
 //! Compares two machines without any of the product's digests: every byte of memory, every structure that KVM lets one read.
 
-use super::host::Host;
+use super::host::{Extent, Host};
+use super::recorded::Recorded;
+use super::replayed::replay;
 use trapline_formats::Gpa;
 use trapline_machine::Machine;
+
+/// Replays a recording as often as the run wants it; fails with everything that differs.
+pub fn assert_replays_exactly(host: &Host, recorded: &Recorded) {
+    for _ in 0..Extent::of_environment().replays() {
+        let replayed = replay(host, &recorded.path);
+        assert_eq!(replayed.exits, recorded.end.exits);
+        assert_eq!(replayed.console, recorded.console);
+        assert_same_machine(host, &recorded.machine, &replayed.machine);
+    }
+}
 
 /// Fails with everything that differs.
 pub fn assert_same_machine(host: &Host, recorded: &Machine, replayed: &Machine) {
