@@ -249,7 +249,7 @@ pub enum FlatMode {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BootProtocol {
-    /// As the image asks: a bzImage by Linux's 64-bit protocol, an ELF file by PVH where it has that entry.
+    /// Linux by its 64-bit protocol, any other ELF file by PVH where it has that entry.
     Auto,
     /// PVH, in 32-bit mode.
     Pvh,

@@ -49,6 +49,7 @@ const FIRST_PROCESS: &[&str] = &[
 /// A kernel, what it is booted with, and what it must come to.
 struct Boot {
     image: Image,
+    protocol: Protocol,
     initrd: Option<&'static str>,
     cmdline: String,
     ram_bytes: u64,
@@ -69,6 +70,7 @@ impl Boot {
         let hidden = cpuid_can_hide(host.kvm).unwrap();
         Self {
             image: ("memtest86+", "memtest86+x64.bin"),
+            protocol: Protocol::Auto,
             initrd: None,
             cmdline: "console=ttyS0,115200".into(),
             ram_bytes: 12 * MIB,
@@ -92,6 +94,7 @@ impl Boot {
         let cmdline = format!("{LINUX} {interrupts} {}", if calls { "" } else { PLAIN_CPU });
         Self {
             image,
+            protocol: Protocol::Auto,
             initrd: Some(initrd),
             cmdline,
             ram_bytes,
@@ -150,6 +153,14 @@ fn linux_boots_from_a_bzimage_and_replays_exactly_under_the_host_clock() {
 fn linux_boots_from_a_bzimage_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
     let Some(host) = from(Extent::Full) else { return };
     boots_and_replays(&host, &Boot::linux(&host, BZIMAGE, LINUX_RAM), ClockMode::Virtual);
+}
+
+#[test]
+fn linux_boots_by_pvh_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    let mut boot = Boot::linux(&host, VMLINUX, LINUX_RAM);
+    boot.protocol = Protocol::Pvh;
+    boots_and_replays(&host, &boot, ClockMode::Host);
 }
 
 #[test]
@@ -249,7 +260,7 @@ fn record(host: &Host, boot: &Boot, clock: ClockMode) -> Recorded {
             image: &image(boot.image.0, boot.image.1),
             initrd: initrd.as_deref(),
             cmdline: &boot.cmdline,
-            protocol: Protocol::Auto,
+            protocol: boot.protocol,
         },
         boot.ram_bytes,
     )

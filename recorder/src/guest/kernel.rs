@@ -3,8 +3,8 @@
 //! | image | protocol | entered in |
 //! |---|---|---|
 //! | bzImage (Linux, Documentation/arch/x86/boot.rst) | 64-bit where the image has that entry, else 32-bit | RSI: zero page |
-//! | ELF vmlinux with a PVH note (Xen, docs/misc/pvh.pandoc) | PVH | 32-bit, EBX: start info |
-//! | ELF vmlinux without one | 64-bit Linux | RSI: zero page |
+//! | ELF vmlinux that is Linux, or has no PVH note | 64-bit Linux | RSI: zero page |
+//! | any other with a PVH note (Xen, docs/misc/pvh.pandoc) | PVH | 32-bit, EBX: start info |
 //!
 //! Low memory: BIOS data area at 0x400, GDT at 0x500, page tables from 0x1000, zero page or start info at 0x7000, stack below
 //! 0x9000, command line at 0x20000, ACPI tables at 0xE0000, MP table at 0xF0000; the first 4 GiB are identity-mapped. The initial

@@ -15,6 +15,12 @@ pub(super) fn is_one(image: &[u8]) -> bool {
     image.starts_with(b"\x7fELF\x02\x01") && image.get(18..20) == Some(&[62, 0])
 }
 
+/// Whether it says so (`linux_banner`, the first words of its log).
+fn is_linux(image: &[u8]) -> bool {
+    const BANNER: &[u8] = b"Linux version ";
+    image.windows(BANNER.len()).any(|bytes| bytes == BANNER)
+}
+
 /// Loads it where it asks to be.
 pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded, String> {
     let text = Text::of(image)?;
@@ -24,7 +30,9 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         _ => None,
     };
     let (entry, mode, ip, is_pvh) = match (protocol, pvh) {
-        (Protocol::Auto | Protocol::Pvh, Some(ip)) => ("vmlinux, PVH", Mode::Bits32, ip, true),
+        (Protocol::Pvh, Some(ip)) => ("vmlinux, PVH", Mode::Bits32, ip, true),
+        // PVH has no place for a random seed: Linux would read the clock some hundred thousand times for one.
+        (Protocol::Auto, Some(ip)) if !is_linux(image) => ("vmlinux, PVH", Mode::Bits32, ip, true),
         (Protocol::Auto | Protocol::Linux64, _) => ("vmlinux, 64-bit", Mode::Bits64, text.entry, false),
         (Protocol::Pvh, None) => return Err("it has no PVH entry point (CONFIG_PVH)".into()),
         (Protocol::Linux32, _) => {
