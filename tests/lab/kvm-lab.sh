@@ -107,7 +107,7 @@ chmod +x "$root/init"; (cd "$root" && find . | cpio -o -H newc --quiet) >> "$wor
 # The first 256 MiB of the disk are for the vmx boot, the rest for /out; a whole number of 16-head, 63-sector cylinders. Sparse.
 truncate -s $((516096 * 1040)) "$work/disk"
 # Self-tests of ciphers and loading certificates cost Bochs 10 s and give a lab nothing.
-append="console=ttyS0,115200 quiet loglevel=1 mitigations=off panic=-1 nokaslr norandmaps cryptomgr.notests initcall_blacklist=load_system_certificate_list"
+append="console=ttyS0,115200 quiet loglevel=1 mitigations=off panic=-1 nokaslr no_timer_check norandmaps cryptomgr.notests initcall_blacklist=load_system_certificate_list"
 
 mkfifo "$work/1" "$work/2"; exec 7<>"$work/1" 8<>"$work/2" # held open: a reader must not wait for an emulator that never starts
 cat <"$work/1" 7>&- 8>&- & reader1=$!
@@ -139,7 +139,7 @@ vmx) # No boot loader: firmware reads a CD at a crawl, and emulated instructions
     tail -c +$((0x1f2)) "$kernel" | head -c "$header" | put 0x1f1
     printf '\377' | put 0x210                                        # type_of_loader: none of the known ones
     { le32 $((0x10000000)); le32 "$(stat -c %s "$work/initrd")"; } | put 0x218
-    le32 $((0x11000)) | put 0x228; printf '%s\0' "$append tsc=reliable no_timer_check lpj=1000000" | put 0x1000
+    le32 $((0x11000)) | put 0x228; printf '%s\0' "$append tsc=reliable lpj=1000000" | put 0x1000
     put 0x10000 < "$work/kernel"; put $((0x10000 * (1 + ksize))) < "$work/initrd"
     as --32 --defsym KSIZE="$ksize" --defsym ISIZE="$isize" -o "$work/boot.o" - <<'EOF'
         .intel_syntax noprefix
