@@ -109,6 +109,16 @@ pub struct Record {
     /// Type the content of this file at the serial console; `-`: standard input.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// A disk on virtio-blk; `,readonly` behind it: the guest cannot write to it. The image is never changed: what the guest writes
+    /// is gone with it. Once for each disk.
+    #[arg(long, value_name = "FILE[,readonly]")]
+    pub disk: Vec<String>,
+    /// Write what the guest reads from its disks to the trace: a replay then needs no image.
+    #[arg(long, requires = "disk")]
+    pub disk_in_trace: bool,
+    /// Give the guest a virtio entropy device.
+    #[arg(long)]
+    pub entropy: bool,
     /// Run the same machine without log, digests and timing: the baseline of our own overhead.
     #[arg(long)]
     pub no_log: bool,
@@ -148,6 +158,9 @@ pub struct Replay {
     /// Stop after this exit.
     #[arg(long, value_name = "EXIT")]
     pub until: Option<u64>,
+    /// The image of the guest's disk, where the trace does not hold what was read from it. Once for each disk.
+    #[arg(long, value_name = "FILE")]
+    pub disk: Vec<PathBuf>,
     /// Replay so many times; stop at the first divergence.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub repeat: u64,

@@ -58,7 +58,7 @@ impl Counts {
     }
 }
 
-fn event_name(event: Event) -> &'static str {
+fn event_name(event: &Event) -> &'static str {
     match event {
         Event::Interrupt { .. } => "interrupt",
         Event::Nmi => "nmi",
@@ -68,6 +68,7 @@ fn event_name(event: Event) -> &'static str {
         Event::TaskPriority { .. } => "task-priority",
         Event::MemoryWrite { .. } => "memory-write",
         Event::Jump { .. } => "jump",
+        Event::FileRead { .. } => "file-read",
     }
 }
 
@@ -251,7 +252,7 @@ fn list(trace: &Trace, range: ExitRange, as_json: bool, out: &mut impl Write) ->
     Ok(())
 }
 
-fn text_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Write) -> Result<()> {
+fn text_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Write) -> Result<()> {
     let address = if site.kind.space().is_some() { format!("{:#x}", site.address) } else { String::new() };
     let data = hex(exit.data.iter().rev().take(8));
     let data = if data.is_empty() { data } else { format!("0x{data}") };
@@ -266,7 +267,7 @@ fn text_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Writ
         site.instruction.text()
     )?;
     for event in events {
-        writeln!(out, "{:>10}  {}", "", event_text(*event))?;
+        writeln!(out, "{:>10}  {}", "", event_text(event))?;
     }
     Ok(())
 }
@@ -280,30 +281,41 @@ fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
     })
 }
 
-fn event_text(event: Event) -> String {
+/// Of what was written into memory, the text shows so many bytes.
+const SHOWN_BYTES: usize = 16;
+
+fn event_text(event: &Event) -> String {
     match event {
         Event::Interrupt { vector } => format!("-> interrupt, vector {vector:#x}"),
         Event::TaskPriority { cr8 } => format!("-> task-priority, CR8 {cr8}"),
-        Event::MemoryWrite { gpa, size, value } => {
-            format!("-> memory write at {gpa:#x}: {}", hex(value.to_le_bytes()[..usize::from(size)].iter()))
+        Event::MemoryWrite { gpa, bytes } => {
+            let shown = hex(bytes.iter().take(SHOWN_BYTES));
+            let dots = if bytes.len() > SHOWN_BYTES { " ..." } else { "" };
+            format!("-> memory write at {gpa:#x}, {} bytes: {shown}{dots}", bytes.len())
+        }
+        Event::FileRead { gpa, file, offset, length, .. } => {
+            format!("-> memory write at {gpa:#x}, {length} bytes: file {file} from {offset:#x} on")
         }
         Event::Jump { rip } => format!("-> jump to {rip:#x}"),
         other => format!("-> {}", event_name(other)),
     }
 }
 
-fn json_line(exit: &Exit<'_>, site: &Site, events: &[Event], out: &mut impl Write) -> Result<()> {
+fn json_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Write) -> Result<()> {
     let events: Vec<_> = events
         .iter()
         .map(|event| match event {
             Event::Interrupt { vector } => json!({"event": "interrupt", "vector": vector}),
             Event::TaskPriority { cr8 } => json!({"event": "task-priority", "cr8": cr8}),
-            Event::MemoryWrite { gpa, size, value } => {
-                let bytes = hex(value.to_le_bytes()[..usize::from(*size)].iter());
-                json!({"event": "memory-write", "gpa": gpa, "bytes": bytes})
+            Event::MemoryWrite { gpa, bytes } => {
+                json!({"event": "memory-write", "gpa": gpa, "bytes": hex(bytes.iter())})
             }
+            Event::FileRead { gpa, file, offset, length, xxh3 } => json!({
+                "event": "file-read", "gpa": gpa, "file": file, "offset": offset, "length": length,
+                "xxh3": format!("{xxh3:016x}"),
+            }),
             Event::Jump { rip } => json!({"event": "jump", "rip": rip}),
-            other => json!({"event": event_name(*other)}),
+            other => json!({"event": event_name(other)}),
         })
         .collect();
     let line = json!({

@@ -6,8 +6,9 @@ use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
 use crate::triple_fault;
 use crate::{FAILED, INTERRUPTED};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::HumanBytes;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc;
@@ -15,6 +16,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
+use trapline_recorder::devices::virtio;
+use trapline_recorder::devices::virtio::disk::Disk;
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{
     ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, RecorderError, StopHandle,
@@ -34,7 +37,12 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         bail!("{} exists: --force replaces it, -o names another file", args.output.display());
     }
     let (kvm, convention) = open_and_probe()?;
-    let mut pc = Pc::new(PcConfig { epoch_unix_s: epoch(args.clock), ..PcConfig::with_ram(guest.ram_bytes) });
+    let mut pc = Pc::new(PcConfig {
+        epoch_unix_s: epoch(args.clock),
+        disks: disks(&args.disk, args.disk_in_trace)?,
+        entropy_seed: args.entropy.then(|| entropy_seed(args.clock)),
+        ..PcConfig::with_ram(guest.ram_bytes)
+    });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
     let options = RecordOptions {
@@ -88,7 +96,12 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
             eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
         }
     }
+    let changes = pc.changed_disks();
+    for change in &changes {
+        eprintln!("trapline: {change}: what the guest read cannot be replayed from it");
+    }
     Ok(match &recording.end.reason {
+        _ if !changes.is_empty() => FAILED,
         EndReason::Interrupted => INTERRUPTED,
         EndReason::Failed(why) => {
             eprintln!("trapline: KVM could not go on: {why}");
@@ -107,6 +120,28 @@ fn epoch(clock: Clock) -> i64 {
     match clock {
         Clock::Virtual => PcConfig::with_ram(0).epoch_unix_s,
         Clock::Host => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64),
+    }
+}
+
+/// Opens the disk images.
+fn disks(named: &[String], in_trace: bool) -> Result<Vec<Disk>> {
+    if named.len() > virtio::IRQS.len() {
+        bail!("--disk: a guest has at most {} of them", virtio::IRQS.len());
+    }
+    let open = |name: &String| {
+        let readonly = name.strip_suffix(",readonly");
+        let path = Path::new(readonly.unwrap_or(name));
+        Disk::open(path, readonly.is_some(), in_trace)
+            .map_err(|reason| anyhow!("the disk image {}: {reason}", path.display()))
+    };
+    named.iter().map(open).collect()
+}
+
+/// Random bytes for the guest: other ones each time under the host clock, the same ones under the virtual clock.
+fn entropy_seed(clock: Clock) -> u64 {
+    match clock {
+        Clock::Virtual => 0,
+        Clock::Host => RandomState::new().hash_one(0),
     }
 }
 

@@ -17,7 +17,7 @@ pub fn run(args: &Replay) -> Result<u8> {
     let (kvm, convention) = open_and_probe()?;
     ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()))?;
     let total = trace.end().map(|e| args.until.map_or(e.exits, |u| u.saturating_add(1).min(e.exits)));
-    let options = ReplayOptions { until: args.until, ..ReplayOptions::default() };
+    let options = ReplayOptions { until: args.until, disks: args.disk.clone(), ..ReplayOptions::default() };
     let mut exits = 0;
     let started = Instant::now();
     for round in 1..=args.repeat {

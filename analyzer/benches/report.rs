@@ -78,7 +78,7 @@ fn synthesize(path: &Path, exits: u64) -> std::path::PathBuf {
         }
         if left > 0 && noise.below(10) == 0 {
             trace.exit(halt, &[], 20_000, 2_000_000 + noise.below(1 << 20));
-            trace.event(Event::Interrupt { vector: 0x20 });
+            trace.event(&Event::Interrupt { vector: 0x20 });
             left -= 1;
         }
     }

@@ -88,7 +88,7 @@ impl Aggregate {
             }
         }
         self.exits += batch.inputs.len() as u64;
-        let is_interrupt = |event| matches!(event, Event::Interrupt { .. } | Event::Nmi);
-        self.interrupts += batch.inputs.events().filter(|&(_, event)| is_interrupt(event)).count() as u64;
+        let is_interrupt = |event: &Event| matches!(event, Event::Interrupt { .. } | Event::Nmi);
+        self.interrupts += batch.inputs.events().filter(|(_, event)| is_interrupt(event)).count() as u64;
     }
 }

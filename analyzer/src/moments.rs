@@ -97,7 +97,7 @@ impl Clock {
         }
         for (exit, event) in batch.inputs.events() {
             let vector = match event {
-                Event::Interrupt { vector } => Some(vector),
+                Event::Interrupt { vector } => Some(*vector),
                 Event::Nmi => None,
                 _ => continue,
             };

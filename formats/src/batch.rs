@@ -35,6 +35,8 @@ pub struct Batch {
     bulk: Vec<u8>,
     /// Events, each with the number of exits of the batch before it; ascending.
     events: Vec<(u32, Event)>,
+    /// Bytes in them.
+    event_bytes: usize,
     checkpoints: Vec<Checkpoint>,
 }
 
@@ -46,6 +48,7 @@ impl Batch {
             len: 0,
             bulk: Vec::new(),
             events: Vec::new(),
+            event_bytes: 0,
             checkpoints: Vec::new(),
         }
     }
@@ -72,6 +75,9 @@ impl Batch {
 
     /// Notes an event after the last exit.
     pub fn event(&mut self, event: Event) {
+        if let Event::MemoryWrite { bytes, .. } = &event {
+            self.event_bytes += bytes.len();
+        }
         self.events.push((self.len as u32, event));
     }
 
@@ -87,9 +93,9 @@ impl Batch {
         &self.room[..self.len]
     }
 
-    /// Bytes of data, but for exits of one element.
+    /// Bytes of data: of exits of several elements, and of writes into guest memory.
     pub fn bulk_bytes(&self) -> usize {
-        self.bulk.len()
+        self.bulk.len() + self.event_bytes
     }
 
     /// Whether nothing was noted.
@@ -102,6 +108,7 @@ impl Batch {
         self.len = 0;
         self.bulk.clear();
         self.events.clear();
+        self.event_bytes = 0;
         self.checkpoints.clear();
     }
 }
@@ -142,12 +149,12 @@ impl BatchEncoder {
         let mut events = batch.events.iter().peekable();
         for (exit, number) in batch.room[..batch.len].iter().zip(0u32..) {
             while let Some((_, event)) = events.next_if(|(before, _)| *before <= number) {
-                self.inputs.event(*event);
+                self.inputs.event(event);
             }
             self.exit(exit, &mut bulk);
         }
         for (_, event) in events {
-            self.inputs.event(*event);
+            self.inputs.event(event);
         }
         for checkpoint in batch.checkpoints.drain(..) {
             self.digests.checkpoint(checkpoint);
@@ -244,7 +251,7 @@ mod tests {
         let inputs = InputChunk::decode(0, &encoded.inputs, &sites()).unwrap();
         let data: Vec<_> = inputs.exits().map(|e| e.data.to_vec()).collect();
         assert_eq!(data, [vec![0x60], vec![1, 2, 3, 4], vec![1, 2], vec![1, 2, 3, 4]]);
-        let events: Vec<_> = inputs.events().collect();
+        let events: Vec<_> = inputs.events().map(|(exit, event)| (exit, event.clone())).collect();
         assert_eq!(
             events,
             [(0, Event::Interrupt { vector: 8 }), (2, Event::Nmi), (3, Event::WindowRequested)]

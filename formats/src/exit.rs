@@ -174,7 +174,7 @@ pub struct Exit<'a> {
 }
 
 /// Something the host did to the guest after an exit. Append-only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Event {
     /// An external interrupt was queued with this vector.
     Interrupt {
@@ -194,18 +194,34 @@ pub enum Event {
         /// The new CR8, 0 to 15.
         cr8: u8,
     },
-    /// Guest memory was written by the host: the low `size` bytes of `value`, little-endian, at `gpa`.
+    /// Guest memory was written by the host.
     MemoryWrite {
         /// Guest-physical address.
         gpa: u64,
-        /// Bytes, 1 to 8.
-        size: u8,
-        /// What was written.
-        value: u64,
+        /// What was written, at most [`Event::LONGEST_WRITE`] bytes.
+        bytes: Box<[u8]>,
     },
     /// The host made the guest go on at this instruction.
     Jump {
         /// The new RIP.
         rip: u64,
     },
+    /// Guest memory was written by the host with what a file holds.
+    FileRead {
+        /// Guest-physical address.
+        gpa: u64,
+        /// Number of the file among [`Header::files`](crate::Header::files).
+        file: u32,
+        /// Where in the file.
+        offset: u64,
+        /// Bytes, at most [`Event::LONGEST_WRITE`].
+        length: u32,
+        /// XXH3-64 of these bytes.
+        xxh3: u64,
+    },
+}
+
+impl Event {
+    /// The most bytes that one event writes: a larger transfer is several.
+    pub const LONGEST_WRITE: usize = 64 << 10;
 }

@@ -156,23 +156,31 @@ impl InputEncoder {
     }
 
     /// Appends an event after the last exit.
-    pub fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: &Event) {
         put(&mut self.bytes, EVENT);
         match event {
-            Event::Interrupt { vector } => self.bytes.extend_from_slice(&[0, vector]),
+            Event::Interrupt { vector } => self.bytes.extend_from_slice(&[0, *vector]),
             Event::Nmi => self.bytes.push(1),
             Event::WindowRequested => self.bytes.push(2),
             Event::WindowCancelled => self.bytes.push(3),
             Event::Checkpoint => self.bytes.push(4),
-            Event::TaskPriority { cr8 } => self.bytes.extend_from_slice(&[5, cr8]),
-            Event::MemoryWrite { gpa, size, value } => {
-                self.bytes.extend_from_slice(&[6, size]);
-                put(&mut self.bytes, gpa);
-                put(&mut self.bytes, value);
+            Event::TaskPriority { cr8 } => self.bytes.extend_from_slice(&[5, *cr8]),
+            Event::MemoryWrite { gpa, bytes } => {
+                self.bytes.push(6);
+                put(&mut self.bytes, *gpa);
+                put(&mut self.bytes, bytes.len() as u64);
+                self.bytes.extend_from_slice(bytes);
             }
             Event::Jump { rip } => {
                 self.bytes.push(7);
-                put(&mut self.bytes, rip);
+                put(&mut self.bytes, *rip);
+            }
+            Event::FileRead { gpa, file, offset, length, xxh3 } => {
+                self.bytes.push(8);
+                for number in [*gpa, u64::from(*file), *offset, u64::from(*length)] {
+                    put(&mut self.bytes, number);
+                }
+                self.bytes.extend_from_slice(&xxh3.to_le_bytes());
             }
         }
     }
@@ -305,10 +313,10 @@ impl InputChunk {
 
     /// All events of the chunk: (number of the exit they follow, event). Events before the very first exit of a trace
     /// do not exist.
-    pub fn events(&self) -> impl Iterator<Item = (u64, Event)> {
+    pub fn events(&self) -> impl Iterator<Item = (u64, &Event)> {
         self.events
             .iter()
-            .map(|&(before, event)| ((self.first_exit + u64::from(before)).saturating_sub(1), event))
+            .map(|(before, event)| ((self.first_exit + u64::from(*before)).saturating_sub(1), event))
     }
 }
 
@@ -326,13 +334,26 @@ fn decode_event(cursor: &mut Cursor<'_>) -> Result<Event, Malformed> {
             cr8 @ 0..=15 => Event::TaskPriority { cr8 },
             _ => return Err(Malformed("a task priority is none: CR8 has four bits")),
         },
-        6 => match cursor.byte()? {
-            size @ 1..=8 => Event::MemoryWrite { size, gpa: cursor.varint()?, value: cursor.varint()? },
-            _ => return Err(Malformed("a write into guest memory has an impossible size")),
-        },
+        6 => {
+            let (gpa, length) = (cursor.varint()?, cursor.varint()?);
+            Event::MemoryWrite { gpa, bytes: cursor.take(write_length(length)?)?.into() }
+        }
         7 => Event::Jump { rip: cursor.varint()? },
+        8 => Event::FileRead {
+            gpa: cursor.varint()?,
+            file: u32::try_from(cursor.varint()?)
+                .map_err(|_| Malformed("a file has an impossible number"))?,
+            offset: cursor.varint()?,
+            length: write_length(cursor.varint()?)? as u32,
+            xxh3: cursor.u64()?,
+        },
         _ => return Err(Malformed("an event is of a kind that this version does not know")),
     })
+}
+
+fn write_length(length: u64) -> Result<usize, Malformed> {
+    let is_possible = length <= Event::LONGEST_WRITE as u64;
+    is_possible.then_some(length as usize).ok_or(Malformed("a write into guest memory is too long"))
 }
 
 #[cfg(test)]
@@ -360,12 +381,21 @@ mod tests {
 
     /// An event of each kind, by a byte.
     fn event(byte: u8) -> Event {
-        match byte % 6 {
+        match byte % 9 {
             0 => Event::Interrupt { vector: byte },
             1 => Event::Nmi,
             2 => Event::WindowRequested,
             3 => Event::WindowCancelled,
             4 => Event::Checkpoint,
+            5 => Event::MemoryWrite { gpa: u64::from(byte) << 40, bytes: vec![byte; 3000].into() },
+            6 => Event::Jump { rip: u64::MAX - u64::from(byte) },
+            7 => Event::FileRead {
+                gpa: 1,
+                file: 2,
+                offset: u64::MAX,
+                length: 512,
+                xxh3: u64::from(byte) << 50,
+            },
             _ => Event::TaskPriority { cr8: byte >> 4 },
         }
     }
@@ -387,14 +417,14 @@ mod tests {
                 encoder.exit(*id, site, &data, fault);
                 expected.push((*id, data, fault));
                 if let Some(byte) = vector {
-                    encoder.event(event(*byte));
+                    encoder.event(&event(*byte));
                     events.push((7 + i as u64, event(*byte)));
                 }
             }
             let chunk = InputChunk::decode(7, &encoder.take(), &sites).unwrap();
             let actual: Vec<_> = chunk.exits().map(|e| (e.site, e.data.to_vec(), e.fault)).collect();
             prop_assert_eq!(actual, expected);
-            prop_assert_eq!(chunk.events().collect::<Vec<_>>(), events);
+            prop_assert_eq!(chunk.events().map(|(e, event)| (e, event.clone())).collect::<Vec<_>>(), events);
         }
 
         #[test]
@@ -406,7 +436,7 @@ mod tests {
     #[test]
     fn a_task_priority_that_cr8_cannot_hold_is_malformed() {
         let mut encoder = InputEncoder::new();
-        encoder.event(Event::TaskPriority { cr8: 16 });
+        encoder.event(&Event::TaskPriority { cr8: 16 });
         assert!(InputChunk::decode(0, &encoder.take(), &sites()).is_err());
     }
 

@@ -61,6 +61,13 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// Eight bytes, little-endian.
+    pub fn u64(&mut self) -> Result<u64, Malformed> {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.take(8)?);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     /// A LEB128 integer of at most 64 bits.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {

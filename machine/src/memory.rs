@@ -61,6 +61,11 @@ impl Memory {
         Ok(())
     }
 
+    /// The mapping, for code that reads guest memory by its own means.
+    pub fn mmap(&self) -> &GuestMemoryMmap<()> {
+        &self.mmap
+    }
+
     /// What memory there is.
     pub fn regions(&self) -> &[MemoryRegion] {
         &self.regions

@@ -13,6 +13,7 @@ use crate::log::Log;
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
 use crate::timer::StopHandle;
+use crate::transfer::Transfers;
 use crate::unclaimed::UnclaimedCounts;
 use fastrand::Rng;
 use trapline_formats::digests::Checkpoint;
@@ -34,6 +35,8 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     sites: SiteTable,
     log: Option<Log>,
     leaks: Option<LeakWatch>,
+    /// Number of the platform's first file in the header.
+    first_file: u32,
     exits: u64,
     /// From this exit on there is more to do than to answer: see [`RecordHandler::look_around`].
     next_look: u64,
@@ -81,6 +84,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             sites: SiteTable::default(),
             log: None,
             leaks: None,
+            first_file: 0,
             exits: 0,
             next_look: POLL_EXITS.min(max_exits.saturating_sub(1)),
             next_checkpoint: u64::MAX,
@@ -106,11 +110,11 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     }
 
     /// Adds what a recording has and a plain run has not.
-    pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>) {
+    pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>, first_file: u32) {
         if log.is_some() {
             self.next_checkpoint = CHECKPOINT_EXITS;
         }
-        (self.log, self.leaks) = (log, leaks);
+        (self.log, self.leaks, self.first_file) = (log, leaks, first_file);
     }
 
     /// Answers the exit from the platform.
@@ -208,7 +212,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 *end = console.as_ref().map(|c| EndReason::ConsoleMatch(c.pattern().to_owned()));
             }
         });
-        self.must_settle |= self.end.is_some();
+        self.must_settle |= self.end.is_some() || self.platform.has_transfer();
     }
 
     /// What is due every so many exits, before the next one is answered: console input, cutting the log, and whether the run
@@ -235,6 +239,16 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         }
         self.end =
             if self.exits >= self.max_exits { Some(EndReason::MaxExits) } else { self.stop.requested() };
+    }
+
+    /// Lets the devices read and write guest memory.
+    fn transfer(&mut self, machine: &Machine) -> Result<(), RecorderError> {
+        let mut memory = match &mut self.log {
+            Some(log) => Transfers::logged(machine.memory(), log, self.sites.sites(), self.first_file),
+            None => Transfers::unlogged(machine.memory()),
+        };
+        self.platform.transfer(self.now, &mut memory);
+        memory.finish()
     }
 
     fn event(&mut self, event: Event) {
@@ -353,6 +367,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             self.hand_off(machine, jump)?;
         }
         let halted = std::mem::take(&mut self.halted);
+        if self.platform.has_transfer() {
+            self.transfer(machine)?;
+        }
         self.look_for_end();
         if self.end.is_none() && halted {
             self.wait(machine)?;

@@ -22,6 +22,7 @@ mod recording;
 mod rewrite;
 mod sweep;
 mod timer;
+pub mod transfer;
 mod unclaimed;
 
 pub use error::RecorderError;

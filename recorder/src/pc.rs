@@ -37,8 +37,11 @@ use crate::devices::pm_timer::PmTimer;
 use crate::devices::port_map::{MMIO, Owner, PORTS};
 use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
+use crate::devices::virtio::disk::Disk;
+use crate::devices::virtio::{self, Slots};
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
-use trapline_formats::{Gpa, NamedRange, Space};
+use crate::transfer::Transfers;
+use trapline_formats::{Gpa, GuestFile, NamedRange, Space};
 
 pub use config::PcConfig;
 
@@ -71,6 +74,7 @@ pub struct Pc {
     debug_402: DebugConsole,
     debug_e9: DebugConsole,
     msrs: Msrs,
+    virtio: Slots,
     /// The levels that the interrupt controllers know of, by IRQ.
     lines: u16,
     /// When the first timer is due; the last representable time if none runs.
@@ -100,6 +104,7 @@ impl Pc {
             debug_402: DebugConsole::default(),
             debug_e9: DebugConsole::default(),
             msrs: Msrs::new(config.tsc_hz),
+            virtio: Slots::new(config.disks, config.entropy_seed),
             lines: 0,
             due: Time(u64::MAX),
             request: None,
@@ -109,6 +114,11 @@ impl Pc {
     /// Whether the guest masks NMIs at port 0x70.
     pub fn masks_nmi(&self) -> bool {
         self.rtc.masks_nmi()
+    }
+
+    /// Why disk images are not what they were when the guest began to use them.
+    pub fn changed_disks(&self) -> Vec<String> {
+        self.virtio.disks().filter_map(Disk::change).collect()
     }
 
     /// Of several requests the first counts: the run ends with it.
@@ -225,6 +235,21 @@ impl Platform for Pc {
         ["COM1", "debug port 0x402", "debug port 0xE9"].map(String::from).to_vec()
     }
 
+    #[inline]
+    fn has_transfer(&self) -> bool {
+        self.virtio.has_work()
+    }
+
+    fn transfer(&mut self, now: Time, memory: &mut Transfers<'_>) {
+        self.advance(now);
+        self.virtio.work(memory);
+        self.drive_virtio();
+    }
+
+    fn files(&self) -> Vec<GuestFile> {
+        self.virtio.disks().map(Disk::describe).collect()
+    }
+
     fn take_request(&mut self) -> Option<Request> {
         self.request.take()
     }
@@ -242,13 +267,18 @@ impl Platform for Pc {
         let io_apic = io_apic::NAMES.iter().map(|&(start, end, register)| {
             name(Space::Mmio, io_apic::ADDRESS + start, io_apic::ADDRESS + end, "I/O APIC", register)
         });
+        let virtio = self.virtio.names().zip((virtio::ADDRESS..).step_by(virtio::LENGTH as usize));
+        let virtio = virtio.flat_map(|(device, at)| {
+            virtio::NAMES
+                .map(|(start, end, register)| name(Space::Mmio, at + start, at + end, &device, register))
+        });
         let x2apic = LocalApic::x2apic_names()
             .map(|(start, end, register)| name(Space::Msr, start.into(), end.into(), "local APIC", register));
         let msrs = Msrs::names().map(|(index, register)| {
             let index = u64::from(index);
             name(Space::Msr, index, index + 1, "MSR", register)
         });
-        ports.chain(mmio).chain(apic).chain(io_apic).chain(msrs).chain(x2apic).collect()
+        ports.chain(mmio).chain(apic).chain(io_apic).chain(virtio).chain(msrs).chain(x2apic).collect()
     }
 }
 

@@ -6,7 +6,8 @@
 //! A platform never reads a clock: every call is told the [`Time`]. That is what lets `--clock virtual` make two
 //! recordings of one guest identical.
 
-use trapline_formats::{Gpa, NamedRange};
+use crate::transfer::Transfers;
+use trapline_formats::{Gpa, GuestFile, NamedRange};
 
 /// Nanoseconds since the guest's start, on the clock of the recording (host or virtual).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -101,6 +102,20 @@ pub trait Platform {
     fn take_console(&mut self, sink: &mut dyn FnMut(u8, &[u8]));
     /// Names of the console channels, by number ("COM1", "debug port 0x402").
     fn console_channels(&self) -> Vec<String>;
+    /// Whether a device has something to read from guest memory, or to write there. Asked after each write, and where the guest
+    /// stands between two instructions.
+    fn has_transfer(&self) -> bool {
+        false
+    }
+    /// Lets the devices transfer.
+    fn transfer(&mut self, now: Time, memory: &mut Transfers<'_>) {
+        let _ = (now, memory);
+    }
+    /// The files that transfers may be from, by their numbers: see [`Transfers::write_from_file`].
+    fn files(&self) -> Vec<GuestFile> {
+        Vec::new()
+    }
+
     /// Takes a request to end the run, if the guest has made one. Asked after each write.
     fn take_request(&mut self) -> Option<Request>;
     /// What the addresses are called, for reports: ranges of ports, guest-physical addresses and MSRs.

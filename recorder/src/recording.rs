@@ -62,6 +62,8 @@ pub struct Recorder<'p, P: Platform + ?Sized> {
     header: Header,
     start: CpuState,
     hand_off: Option<HandOff>,
+    /// Number of the platform's first file in the header.
+    first_file: u32,
     stop: StopHandle,
 }
 
@@ -108,7 +110,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             host: describe_host(kvm),
             clock: options.clock,
             entry: guest.entry.clone(),
-            files: guest.files.clone(),
+            files: [guest.files.clone(), platform.files()].concat(),
             memory: config.memory,
             cpuid: config.cpuid,
             msrs_allowed: config.msrs_allowed,
@@ -127,6 +129,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             header,
             start,
             hand_off: guest.hand_off.clone(),
+            first_file: guest.files.len() as u32,
             stop: StopHandle::for_this_thread(),
         })
     }
@@ -175,7 +178,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
         let mut handler =
             RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, progress);
-        handler.observe(log, leaks);
+        handler.observe(log, leaks, self.first_file);
         let result = self.machine.run(&mut handler);
         drop(timer);
         let (end, bytes) = handler.finish(result, &mut self.machine)?;

@@ -1,5 +1,6 @@
 //! What can keep a replay from being carried out. A divergence is not among it: that is an outcome.
 
+use std::path::PathBuf;
 use thiserror::Error;
 use trapline_formats::TraceError;
 use trapline_machine::MachineError;
@@ -52,6 +53,24 @@ pub enum ReplayError {
         recorded: String,
         /// This host.
         here: String,
+    },
+    /// The trace refers to a disk image, and none was given.
+    #[error(
+        "the trace does not hold what the guest read from the disk `{name}` ({bytes} bytes): give the image with --disk"
+    )]
+    NeedsDisk {
+        /// Its file name, when it was recorded.
+        name: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A disk image is not what it should be.
+    #[error("the disk image {path}: {reason}", path = path.display())]
+    Disk {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The trace was made elsewhere and cannot be replayed here.
     #[error("this trace cannot be replayed here: {0}")]

@@ -3,7 +3,8 @@
 use crate::divergence::{Divergence, PastExit, What};
 use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
 use crate::error::ReplayError;
-use crate::replay::Progress;
+use crate::files::Files;
+use crate::replay::{Place, Progress};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
@@ -23,6 +24,7 @@ pub(crate) struct ReplayHandler<'a> {
     by_site: BTreeMap<&'a Site, u32>,
     /// On another engine or processor than the recording's.
     elsewhere: Option<&'a Elsewhere>,
+    files: &'a Files,
     /// The current recorded exit was not reached: an exit came that only this engine makes.
     awaits: bool,
     /// The dictionary of this run, and what each of its sites is called in the trace.
@@ -44,7 +46,7 @@ impl<'a> ReplayHandler<'a> {
     pub(crate) fn new(
         source: Source,
         recorded_sites: &'a [Site],
-        elsewhere: Option<&'a Elsewhere>,
+        place: &'a Place<'_>,
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
         until: u64,
         silence_limit: u32,
@@ -55,7 +57,8 @@ impl<'a> ReplayHandler<'a> {
             source,
             recorded_sites,
             by_site,
-            elsewhere,
+            elsewhere: place.elsewhere.as_ref(),
+            files: &place.files,
             awaits: false,
             sites: SiteTable::default(),
             names: Vec::new(),
@@ -228,8 +231,10 @@ impl<'a> ReplayHandler<'a> {
             Event::WindowRequested => machine.request_interrupt_window(true),
             Event::WindowCancelled => machine.request_interrupt_window(false),
             Event::Checkpoint => self.check(machine)?,
-            Event::MemoryWrite { gpa, size, value } => {
-                machine.memory().write(Gpa(gpa), &value.to_le_bytes()[..usize::from(size)])?;
+            Event::MemoryWrite { gpa, bytes } => machine.memory().write(Gpa(gpa), &bytes)?,
+            Event::FileRead { gpa, file, offset, length, xxh3 } => {
+                let bytes = self.files.read(file, offset, length, xxh3)?;
+                machine.memory().write(Gpa(gpa), &bytes)?;
             }
             Event::Jump { rip } => machine.jump(rip)?,
         }
@@ -321,11 +326,10 @@ impl Handler for ReplayHandler<'_> {
             (self.progress)(Progress::Exits(self.exits));
         }
         // What KVM takes from `kvm_run` at its next entry, whether or not that completes the instruction.
-        while let Some(
-            event @ (Event::WindowRequested | Event::WindowCancelled | Event::TaskPriority { .. }),
-        ) = self.source.peek_event()
+        while let Some(Event::WindowRequested | Event::WindowCancelled | Event::TaskPriority { .. }) =
+            self.source.peek_event()
+            && let Some(event) = self.source.next_event()
         {
-            self.source.next_event();
             self.apply(machine, event)?;
         }
         let settle = self.is_over() || self.source.peek_event().is_some();

@@ -18,6 +18,7 @@ mod cause;
 mod divergence;
 mod elsewhere;
 mod error;
+mod files;
 mod handler;
 mod replay;
 mod source;

@@ -4,10 +4,12 @@ use crate::cause;
 use crate::divergence::Divergence;
 use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
+use crate::files::Files;
 use crate::handler::ReplayHandler;
 use crate::source::Source;
 use crate::suspicion;
 use crate::watchdog::Watchdog;
+use std::path::PathBuf;
 use std::time::Duration;
 use trapline_formats::{Gpa, Gva, Trace, TraceError};
 use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
@@ -19,11 +21,13 @@ pub struct ReplayOptions {
     pub until: Option<u64>,
     /// A guest that makes no exit for so long has diverged. A guest may compute for a long time: be generous.
     pub silence: Duration,
+    /// The images of the guest's disks, in their order, where the trace refers to them.
+    pub disks: Vec<PathBuf>,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { until: None, silence: Duration::from_mins(2) }
+        Self { until: None, silence: Duration::from_mins(2), disks: Vec::new() }
     }
 }
 
@@ -71,7 +75,9 @@ pub fn replay(
     {
         return Err(ReplayError::NoSuchExit { asked, exits: end.exits });
     }
-    let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, trace.header())? };
+    let header = trace.header();
+    let files = Files::open(header, &options.disks)?;
+    let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, header)?, files };
     let mut replay = std::thread::scope(|scope| {
         replay_from(Source::start(scope, trace), &place, trace, options, progress)
     })?;
@@ -86,6 +92,7 @@ pub(crate) struct Place<'k> {
     pub(crate) kvm: &'k Kvm,
     pub(crate) convention: Convention,
     pub(crate) elsewhere: Option<Elsewhere>,
+    pub(crate) files: Files,
 }
 
 pub(crate) fn replay_from(
@@ -104,7 +111,7 @@ pub(crate) fn replay_from(
     let mut handler = ReplayHandler::new(
         source,
         trace.sites(),
-        place.elsewhere.as_ref(),
+        place,
         Box::new(trace.console().flat_map(|chunk| match chunk {
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],

@@ -69,7 +69,7 @@ impl Source {
         while self.next.is_none() && self.lost.is_none() {
             match self.chunks.recv() {
                 Ok(Ok(mut chunk)) => {
-                    self.events.extend(chunk.0.events());
+                    self.events.extend(chunk.0.events().map(|(exit, event)| (exit, event.clone())));
                     self.checkpoints.extend(chunk.1.checkpoints.drain(..));
                     if !chunk.0.is_empty() {
                         self.next = Some(chunk);
@@ -120,15 +120,14 @@ impl Source {
 
     /// The next event after the current exit.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
-        let event = self.peek_event()?;
-        self.events.pop_front();
-        Some(event)
+        self.peek_event()?;
+        self.events.pop_front().map(|(_, event)| event)
     }
 
     /// The next event after the current exit, not taken.
-    pub(crate) fn peek_event(&self) -> Option<Event> {
+    pub(crate) fn peek_event(&self) -> Option<&Event> {
         let (exit, event) = self.events.front()?;
-        (*exit + 1 == self.chunk.0.first_exit + self.at as u64).then_some(*event)
+        (*exit + 1 == self.chunk.0.first_exit + self.at as u64).then_some(event)
     }
 
     /// The checkpoint that goes with the next [`Event::Checkpoint`].

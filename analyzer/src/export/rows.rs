@@ -85,7 +85,7 @@ impl Rows {
         self.vmm_ns.push(converted.map(|c| c.2));
     }
 
-    fn event(&mut self, exit: u64, event: Event) {
+    fn event(&mut self, exit: u64, event: &Event) {
         let Some(row) = self.exit.first().and_then(|first| usize::try_from(exit.checked_sub(*first)?).ok())
         else {
             return;
@@ -93,7 +93,7 @@ impl Rows {
         match event {
             Event::Interrupt { vector } => {
                 if let Some(interrupt) = self.interrupt.get_mut(row) {
-                    *interrupt = Some(vector);
+                    *interrupt = Some(*vector);
                 }
             }
             Event::Nmi => {
@@ -106,7 +106,8 @@ impl Rows {
             | Event::Checkpoint
             | Event::TaskPriority { .. }
             | Event::MemoryWrite { .. }
-            | Event::Jump { .. } => {}
+            | Event::Jump { .. }
+            | Event::FileRead { .. } => {}
         }
     }
 

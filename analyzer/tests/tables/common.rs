@@ -80,7 +80,7 @@ impl SyntheticTrace {
         }
     }
 
-    pub fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: &Event) {
         self.inputs.event(event);
     }
 

@@ -75,13 +75,13 @@ fn interrupts_follow_their_exits_across_chunks() {
         for i in 0..9u8 {
             trace.exit(site, &[i], 1000, 500);
             match i {
-                3 => trace.event(Event::Interrupt { vector: 0x31 }),
-                5 => trace.event(Event::Nmi),
+                3 => trace.event(&Event::Interrupt { vector: 0x31 }),
+                5 => trace.event(&Event::Nmi),
                 8 => {
-                    trace.event(Event::WindowRequested);
-                    trace.event(Event::Interrupt { vector: 0x32 });
+                    trace.event(&Event::WindowRequested);
+                    trace.event(&Event::Interrupt { vector: 0x32 });
                 }
-                _ => trace.event(Event::Checkpoint),
+                _ => trace.event(&Event::Checkpoint),
             }
         }
         let frame = exported(&trace.end(halted()));
@@ -105,7 +105,7 @@ fn many_row_groups_read_back_as_one_table() {
     for i in 0..700_000u32 {
         trace.exit(sites[usize::from(i % 3 == 0)], &[i as u8], 1000, 500);
         if i % 1000 == 0 {
-            trace.event(Event::Interrupt { vector: 0x20 });
+            trace.event(&Event::Interrupt { vector: 0x20 });
         }
     }
     let path = trace.end(halted());

@@ -40,7 +40,7 @@ pub fn trace(path: &Path, header: &Header) -> SyntheticTrace {
         }
         if i % (POLLS / SLEEPS) == 0 {
             trace.exit(sleep, &[], 20_000 + noise.below(1000), 2_000_000 + noise.below(500_000));
-            trace.event(Event::Interrupt { vector: 0x20 });
+            trace.event(&Event::Interrupt { vector: 0x20 });
             trace.exit(eoi, &[0; 4], 8000 + noise.below(500), 700);
         }
         if i % (POLLS / RARE) == 0 {

@@ -30,3 +30,4 @@ pub mod rtc;
 mod rtc_codec;
 pub mod serial;
 pub mod vector_set;
+pub mod virtio;

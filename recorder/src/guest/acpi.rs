@@ -2,6 +2,7 @@
 //! needs to find the timer and the way to switch off. Fixed hardware is that of [`crate::devices::pm_timer`].
 
 use crate::devices::pm_timer::{BASE, SLP_TYP_S5};
+use crate::devices::virtio;
 use acpi_tables::fadt::{FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::rsdp::Rsdp;
@@ -58,16 +59,32 @@ impl Area {
     }
 }
 
-/// The AML: `\_S5`, which says what to write into PM1a control to switch off.
+/// The AML: `\_S5`, which says what to write into PM1a control to switch off, and the virtio slots.
 fn dsdt() -> Sdt {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, TABLE, 1);
     let mut code = Vec::new();
     let zero = aml::ZERO;
     aml::Name::new("_S5_".into(), &aml::Package::new(vec![&SLP_TYP_S5, &SLP_TYP_S5, &zero, &zero]))
         .to_aml_bytes(&mut code);
+    for (slot, irq) in (0u32..).zip(virtio::IRQS) {
+        virtio_slot(slot, irq, &mut code);
+    }
     dsdt.append_slice(&code);
     dsdt.update_checksum();
     dsdt
+}
+
+/// A slot of virtio over MMIO, by the name that Linux and others know it by.
+fn virtio_slot(slot: u32, irq: u8, code: &mut Vec<u8>) {
+    let address = virtio::ADDRESS as u32 + slot * virtio::LENGTH as u32;
+    let memory = aml::Memory32Fixed::new(true, address, virtio::LENGTH as u32);
+    // As ISA has them: edge-triggered, active high, not shared.
+    let interrupt = aml::Interrupt::new(true, true, false, false, irq.into());
+    let resources = aml::ResourceTemplate::new(vec![&memory, &interrupt]);
+    let (id, number) = (aml::Name::new("_HID".into(), &"LNRO0005"), aml::Name::new("_UID".into(), &slot));
+    let resources = aml::Name::new("_CRS".into(), &resources);
+    let path = format!("_SB_.VIO{slot}");
+    aml::Device::new(path.as_str().into(), vec![&id, &number, &resources]).to_aml_bytes(code);
 }
 
 fn fadt(facs: u64, dsdt: u64) -> acpi_tables::fadt::FADT {

@@ -49,13 +49,10 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         Ok(())
     }
 
-    /// Writes guest memory (at most 8 bytes), as an event.
+    /// Writes guest memory, as an event.
     pub(super) fn write(&mut self, machine: &Machine, gpa: Gpa, bytes: &[u8]) -> Result<(), MachineError> {
         machine.memory().write(gpa, bytes)?;
-        let mut value = [0; 8];
-        value[..bytes.len()].copy_from_slice(bytes);
-        let value = u64::from_le_bytes(value);
-        self.event(Event::MemoryWrite { gpa: gpa.0, size: bytes.len() as u8, value });
+        self.event(Event::MemoryWrite { gpa: gpa.0, bytes: bytes.into() });
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! Devices in memory: the two APICs.
+//! Devices in memory: the two APICs, and virtio.
 
 use super::Pc;
+use crate::devices::virtio::Slots;
 use crate::devices::{io_apic, local_apic};
 use crate::platform::{Claim, Time};
 use trapline_formats::Gpa;
@@ -9,6 +10,8 @@ use trapline_formats::Gpa;
 enum Place {
     LocalApic(u64),
     IoApic(u64),
+    /// Of a slot.
+    Virtio((usize, u64)),
     Nobody,
 }
 
@@ -18,7 +21,10 @@ impl Pc {
         if let Some(offset) = offset(gpa, self.local_apic.address().unwrap_or(u64::MAX), local_apic::LENGTH) {
             return Place::LocalApic(offset);
         }
-        offset(gpa, io_apic::ADDRESS, io_apic::LENGTH).map_or(Place::Nobody, Place::IoApic)
+        if let Some(offset) = offset(gpa, io_apic::ADDRESS, io_apic::LENGTH) {
+            return Place::IoApic(offset);
+        }
+        Slots::place(gpa.0).map_or(Place::Nobody, Place::Virtio)
     }
 
     #[inline]
@@ -27,6 +33,7 @@ impl Pc {
         match self.place(gpa) {
             Place::LocalApic(offset) => self.local_apic.mmio_read(now, offset, data),
             Place::IoApic(offset) => self.io_apic.read(offset, data),
+            Place::Virtio(place) => self.virtio.read(place, data),
             Place::Nobody => return Claim::Nobody,
         }
         Claim::Device
@@ -43,9 +50,21 @@ impl Pc {
                 self.io_apic.write(offset, data);
                 self.send_levels();
             }
+            Place::Virtio(place) => {
+                self.virtio.write(place, data);
+                self.drive_virtio();
+            }
             Place::Nobody => return Claim::Nobody,
         }
         Claim::Device
+    }
+
+    /// Carries the interrupts of the virtio devices to the interrupt controllers.
+    pub(super) fn drive_virtio(&mut self) {
+        let lines: Vec<_> = self.virtio.lines().collect();
+        for (irq, level) in lines {
+            self.drive(irq, level);
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Plain {
             for (index, event) in inputs.events() {
                 exits[index as usize].events.push(match event {
                     Event::Checkpoint => PlainEvent::Checkpoint(Box::new(checkpoints.next().unwrap())),
-                    event => PlainEvent::Plain(event),
+                    event => PlainEvent::Plain(event.clone()),
                 });
             }
         }
@@ -104,9 +104,9 @@ impl Plain {
                 digests.exit(exit.site as u32, &digests::registers(&exit.registers));
                 for event in &exit.events {
                     match event {
-                        PlainEvent::Plain(event) => inputs.event(*event),
+                        PlainEvent::Plain(event) => inputs.event(event),
                         PlainEvent::Checkpoint(checkpoint) => {
-                            inputs.event(Event::Checkpoint);
+                            inputs.event(&Event::Checkpoint);
                             digests.checkpoint((**checkpoint).clone());
                         }
                     }
@@ -128,7 +128,7 @@ impl Plain {
             exit.events
                 .iter()
                 .map(|event| match event {
-                    PlainEvent::Plain(event) => *event,
+                    PlainEvent::Plain(event) => event.clone(),
                     PlainEvent::Checkpoint(_) => Event::Checkpoint,
                 })
                 .collect()

@@ -1,0 +1,139 @@
+//! Virtio devices over MMIO (Virtual I/O Device 1.2). Their queues are handled by `virtio-queue`.
+//!
+//! There is a fixed number of slots, each with an address and an interrupt line that the ACPI tables name; an empty slot shows a
+//! placeholder, which no driver takes. Devices work when the guest stands between two instructions, and what they write into
+//! guest memory is logged: [`Transfers`].
+
+pub mod block;
+pub mod disk;
+pub mod entropy;
+mod request;
+mod transport;
+
+use crate::transfer::Transfers;
+use request::Broken;
+use transport::Transport;
+use virtio_queue::Queue;
+
+pub use transport::{LENGTH, NAMES};
+
+/// Where the first slot is; the others follow.
+pub const ADDRESS: u64 = 0xD000_0000;
+/// The interrupt lines of the slots: those of ISA that nothing else has on this PC.
+pub const IRQS: [u8; 4] = [5, 10, 11, 7];
+
+/// The device is as virtio 1 has it, not its predecessor (6).
+const FEATURE_VERSION_1: u64 = 1 << 32;
+
+/// What a device has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Done {
+    /// Something was given back to the driver.
+    has_used: bool,
+    /// Queues with something left, by bit.
+    unfinished: u32,
+}
+
+/// One kind of device.
+trait Device: Send {
+    /// Its number (5).
+    fn id(&self) -> u32;
+    /// What it is called in reports.
+    fn name(&self) -> String;
+    /// What it offers beside version 1.
+    fn features(&self) -> u64 {
+        0
+    }
+    /// The sizes of its queues.
+    fn queue_sizes(&self) -> &[u16];
+    /// Its configuration space.
+    fn configuration(&self) -> &[u8] {
+        &[]
+    }
+    /// Whether it has something for the driver that the driver did not ask for now.
+    fn has_news(&self) -> bool {
+        false
+    }
+    /// Serves its queues, of which those in `notified` have something new.
+    fn work(
+        &mut self,
+        notified: u32,
+        queues: &mut [Queue],
+        memory: &mut Transfers<'_>,
+    ) -> Result<Done, Broken>;
+    /// Forgets what it agreed on with its driver.
+    fn reset(&mut self) {}
+    /// The disk, where it is one.
+    fn disk(&self) -> Option<&disk::Disk> {
+        None
+    }
+}
+
+/// All slots.
+pub struct Slots {
+    slots: Vec<Transport>,
+}
+
+impl std::fmt::Debug for Slots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl Slots {
+    /// Slots with these disks, an entropy device if there is a seed for it, and placeholders.
+    pub fn new(disks: Vec<disk::Disk>, entropy_seed: Option<u64>) -> Self {
+        let disks = disks
+            .into_iter()
+            .zip(0..)
+            .map(|(disk, number)| -> Box<dyn Device> { Box::new(block::Block::new(disk, number)) });
+        let entropy = entropy_seed.map(|seed| -> Box<dyn Device> { Box::new(entropy::Entropy::new(seed)) });
+        let mut devices = disks.chain(entropy);
+        Self { slots: IRQS.iter().map(|_| Transport::new(devices.next())).collect() }
+    }
+
+    /// Finds the slot at an address, and where inside it.
+    pub fn place(gpa: u64) -> Option<(usize, u64)> {
+        let offset = gpa.checked_sub(ADDRESS).filter(|o| *o < LENGTH * IRQS.len() as u64)?;
+        Some(((offset / LENGTH) as usize, offset % LENGTH))
+    }
+
+    /// Reads a register.
+    pub fn read(&self, (slot, offset): (usize, u64), data: &mut [u8]) {
+        if let Some(transport) = self.slots.get(slot) {
+            transport.read(offset, data);
+        }
+    }
+
+    /// Writes a register.
+    pub fn write(&mut self, (slot, offset): (usize, u64), data: &[u8]) {
+        if let Some(transport) = self.slots.get_mut(slot) {
+            transport.write(offset, data);
+        }
+    }
+
+    /// The interrupt lines and their levels.
+    pub fn lines(&self) -> impl Iterator<Item = (u8, bool)> {
+        IRQS.into_iter().zip(self.slots.iter().map(Transport::interrupt))
+    }
+
+    /// Whether a device has something to do.
+    pub fn has_work(&self) -> bool {
+        self.slots.iter().any(Transport::has_work)
+    }
+
+    /// Lets the devices work.
+    pub fn work(&mut self, memory: &mut Transfers<'_>) {
+        self.slots.iter_mut().for_each(|slot| slot.work(memory));
+    }
+
+    /// The disks, in the order of their numbers.
+    pub fn disks(&self) -> impl Iterator<Item = &disk::Disk> {
+        self.slots.iter().filter_map(|slot| slot.device()?.disk())
+    }
+
+    /// What is in each slot.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.slots.iter().map(|slot| slot.device().map_or_else(|| "virtio (empty)".into(), Device::name))
+    }
+}

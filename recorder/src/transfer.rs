@@ -1,0 +1,106 @@
+//! What devices read from guest memory and write into it. Whatever they write is an input, and logged.
+
+use crate::error::RecorderError;
+use crate::log::Log;
+use trapline_formats::memory::page_hash;
+use trapline_formats::{Event, Gpa, Site};
+use trapline_machine::Memory;
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+/// An address that a device was given is not RAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotRam;
+
+/// Guest memory as devices reach it, while the guest stands between two instructions.
+pub struct Transfers<'a> {
+    memory: &'a Memory,
+    log: Option<(&'a mut Log, &'a [Site])>,
+    /// Number of the platform's first file among those of the header.
+    first_file: u32,
+    failed: Option<RecorderError>,
+}
+
+impl<'a> Transfers<'a> {
+    /// Transfers that nobody logs.
+    pub fn unlogged(memory: &'a Memory) -> Self {
+        Self { memory, log: None, first_file: 0, failed: None }
+    }
+
+    /// Transfers into a log that has these sites.
+    pub(crate) fn logged(memory: &'a Memory, log: &'a mut Log, sites: &'a [Site], first_file: u32) -> Self {
+        Self { memory, log: Some((log, sites)), first_file, failed: None }
+    }
+
+    /// What kept the log from being written.
+    pub(crate) fn finish(self) -> Result<(), RecorderError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// All of it, to be read; what is written to it otherwise must be told to [`Transfers::written`].
+    pub fn memory(&self) -> &'a GuestMemoryMmap<()> {
+        self.memory.mmap()
+    }
+
+    /// Whether a device may write there: it is RAM, all of it.
+    pub fn is_ram(&self, gpa: Gpa, length: usize) -> bool {
+        let last = gpa.0.checked_add((length as u64).saturating_sub(1));
+        let is_there = self.memory.mmap().check_range(GuestAddress(gpa.0), length);
+        is_there
+            && last.is_some_and(|last| !self.memory.is_readonly(gpa) && !self.memory.is_readonly(Gpa(last)))
+    }
+
+    /// Copies bytes out of guest memory.
+    pub fn read(&self, gpa: Gpa, bytes: &mut [u8]) -> Result<(), NotRam> {
+        self.memory.read(gpa, bytes).map_err(|_| NotRam)
+    }
+
+    /// Copies bytes into guest memory.
+    pub fn write(&mut self, gpa: Gpa, bytes: &[u8]) -> Result<(), NotRam> {
+        self.put(gpa, bytes)?;
+        self.log_bytes(gpa, bytes);
+        Ok(())
+    }
+
+    /// Copies what stands at `offset` of a file of the platform into guest memory: the log refers to the file.
+    pub fn write_from_file(&mut self, gpa: Gpa, bytes: &[u8], file: u32, offset: u64) -> Result<(), NotRam> {
+        self.put(gpa, bytes)?;
+        let file = self.first_file + file;
+        for (piece, at) in bytes.chunks(Event::LONGEST_WRITE).zip((0..).step_by(Event::LONGEST_WRITE)) {
+            let (gpa, offset, length) = (gpa.0 + at, offset + at, piece.len() as u32);
+            self.log(|| Event::FileRead { gpa, file, offset, length, xxh3: page_hash(piece) });
+        }
+        Ok(())
+    }
+
+    /// Logs what something else has written.
+    pub fn written(&mut self, gpa: Gpa, length: usize) -> Result<(), NotRam> {
+        let mut bytes = vec![0; length];
+        self.read(gpa, &mut bytes)?;
+        self.log_bytes(gpa, &bytes);
+        Ok(())
+    }
+
+    fn put(&self, gpa: Gpa, bytes: &[u8]) -> Result<(), NotRam> {
+        if !self.is_ram(gpa, bytes.len()) {
+            return Err(NotRam);
+        }
+        self.memory.write(gpa, bytes).map_err(|_| NotRam)
+    }
+
+    fn log_bytes(&mut self, gpa: Gpa, bytes: &[u8]) {
+        for (piece, at) in bytes.chunks(Event::LONGEST_WRITE).zip((0..).step_by(Event::LONGEST_WRITE)) {
+            self.log(|| Event::MemoryWrite { gpa: gpa.0 + at, bytes: piece.into() });
+        }
+    }
+
+    fn log(&mut self, event: impl FnOnce() -> Event) {
+        let Some((log, sites)) = &mut self.log else { return };
+        log.event(event());
+        // A guest can ask for more in one go than a block holds.
+        if log.is_due()
+            && let Err(error) = log.cut(sites)
+        {
+            self.failed.get_or_insert(error.into());
+        }
+    }
+}

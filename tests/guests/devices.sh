@@ -1,0 +1,25 @@
+#!/bin/busybox sh
+# The first process of the Linux guest that uses virtio devices: a disk with ext4 on it, random numbers. One line for each step; a
+# line that begins with `trapline-varies:` depends on chance.
+/bin/busybox --install -s /bin
+export PATH=/bin
+step() { n=$((n + 1)); echo "trapline-devices: step $n $*"; }
+n=0
+
+mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t devtmpfs dev /dev 2>/dev/null
+mkdir -p /mnt
+step "disk: $(cat /sys/block/vda/size) sectors, serial $(cat /sys/block/vda/serial)"
+
+mount -t ext4 /dev/vda /mnt || step 'disk: not mounted'
+step "read: $(md5sum < /mnt/numbers | cut -d' ' -f1), $(cat /mnt/hello)"
+
+tac /mnt/numbers > /mnt/written; sync; echo 3 > /proc/sys/vm/drop_caches
+step "written and read back: $(md5sum < /mnt/written | cut -d' ' -f1)"
+umount /mnt; mount -t ext4 -o ro /dev/vda /mnt
+step "mounted again: $(wc -l < /mnt/written) lines"
+
+if [ -e /dev/hwrng ]; then
+    echo "trapline-varies: $(head -c 16 /dev/hwrng | md5sum)"
+    step "random numbers by $(cat /sys/class/misc/hw_random/rng_current)"
+fi
+step 'end: power off'; umount /mnt; poweroff -f
