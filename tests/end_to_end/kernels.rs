@@ -15,14 +15,14 @@ use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 
 /// No clock source that reads the TSC, so that no vDSO does either; the first panic ends it. Interrupts come at exits, so
 /// nothing may wait for one in a loop that has none, as the calibration of delays would.
-const LINUX: &str = "console=ttyS0 nokaslr mitigations=off tsc=unstable panic=-1 lpj=1000000";
+pub const LINUX: &str = "console=ttyS0 nokaslr mitigations=off tsc=unstable panic=-1 lpj=1000000";
 /// Interrupts by the 8259A pair.
-const PICS: &str = "nolapic noapic";
+pub const PICS: &str = "nolapic noapic";
 /// Interrupts by the I/O APIC and the local APIC, but for its timer: that is calibrated in such a loop. Nor may Linux wait so for
 /// proof that the PIT interrupts at all.
-const APICS: &str = "no_timer_check noapictimer";
+pub const APICS: &str = "no_timer_check noapictimer";
 /// What CPUID cannot hide where KVM interprets the guest: what it cannot finish there, and RDRAND and RDSEED.
-const PLAIN_CPU: &str =
+pub const PLAIN_CPU: &str =
     "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid,rdrand,rdseed noxsave";
 const MIB: u64 = 1 << 20;
 const LIMIT: Duration = Duration::from_mins(30);

@@ -7,6 +7,7 @@
 
 mod between_engines;
 mod checker;
+mod devices;
 mod elsewhere;
 mod kernels;
 mod learn;

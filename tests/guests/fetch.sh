@@ -8,7 +8,7 @@
 #   linux-debug  linux-debug/...: with DWARF, ORC and KASLR     the same
 #   cloud        cloud/vmlinuz: Debian's kernel for clouds      what the Debian package linux-image-cloud-amd64 depends on
 #   busybox      busybox: a user space in one static program    Debian package busybox-static
-#   initramfs    shell.cpio.gz, first-process.cpio.gz: initial file systems for Linux, by build-initramfs.sh
+#   initramfs    shell.cpio.gz, first-process.cpio.gz, devices.cpio.gz, disk.img: file systems for Linux, by build-initramfs.sh
 # into $TRAPLINE_GUESTS, or target/guests of this checkout. What is there already is left alone (what a script here
 # builds is built again when the script changed); delete a file to get it anew.
 # Needs Debian (apt-get, dpkg) and the network once; root only to install what building Linux lacks: it says what.
@@ -53,7 +53,7 @@ linux() { "$scripts/build-linux.sh" "$guests/linux" 9>&-; show linux/vmlinux lin
 linux_debug() { "$scripts/build-linux.sh" "$guests/linux-debug" debug 9>&-; show linux-debug/vmlinux linux-debug/bzImage; }
 cloud() { lab_has vmlinuz cloud/vmlinuz; debian linux-image-cloud-amd64 cloud_today 'boot/vmlinuz-*=cloud/vmlinuz'; }
 busybox() { lab_has busybox busybox; debian busybox-static same bin/busybox=busybox; }
-initramfs() { busybox >/dev/null; "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" 9>&-; show shell.cpio.gz first-process.cpio.gz; }
+initramfs() { busybox >/dev/null; "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" 9>&-; show shell.cpio.gz first-process.cpio.gz devices.cpio.gz disk.img; }
 
 # A second fetch.sh waits for the first, and then finds everything.
 exec 9>"$guests/.lock"; flock 9

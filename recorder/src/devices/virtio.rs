@@ -137,3 +137,6 @@ impl Slots {
         self.slots.iter().map(|slot| slot.device().map_or_else(|| "virtio (empty)".into(), Device::name))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,21 @@
 
 use super::host::{Extent, Host};
 use super::recorded::Recorded;
-use super::replayed::replay;
+use super::replayed::try_replay;
 use trapline_formats::Gpa;
 use trapline_machine::Machine;
+use trapline_replayer::ReplayOptions;
 
 /// Replays a recording as often as the run wants it; fails with everything that differs.
 pub fn assert_replays_exactly(host: &Host, recorded: &Recorded) {
+    assert_replays_exactly_with(host, recorded, &ReplayOptions::default());
+}
+
+/// The same, with what the replay needs.
+pub fn assert_replays_exactly_with(host: &Host, recorded: &Recorded, options: &ReplayOptions) {
     for _ in 0..Extent::of_environment().replays() {
-        let replayed = replay(host, &recorded.path);
+        let replayed =
+            try_replay(host, &recorded.path, options).unwrap_or_else(|divergence| panic!("{divergence}"));
         assert_eq!(replayed.exits, recorded.end.exits);
         assert_eq!(replayed.console, recorded.console);
         assert_same_machine(host, &recorded.machine, &replayed.machine);

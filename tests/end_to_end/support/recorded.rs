@@ -56,11 +56,21 @@ pub fn record(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
 
 /// Records a loaded guest into a folder of its own.
 pub fn record_loaded(host: &Host, guest: &trapline_recorder::Guest, options: RecordOptions) -> Recorded {
+    record_on(host, guest, PcConfig::with_ram(guest.ram_bytes), options)
+}
+
+/// Records a loaded guest on a PC of one's choice.
+pub fn record_on(
+    host: &Host,
+    guest: &trapline_recorder::Guest,
+    config: PcConfig,
+    options: RecordOptions,
+) -> Recorded {
     let folder = TempDir::with_prefix("trapline-").unwrap();
     let path = folder.path().join("run.trap");
     let options =
         RecordOptions { output: Some(path.clone()), window_is_prompt: host.window_is_prompt, ..options };
-    let mut pc = Pc::new(PcConfig::with_ram(guest.ram_bytes));
+    let mut pc = Pc::new(config);
     let mut console = BTreeMap::<u8, Vec<u8>>::new();
     let recorder = Recorder::new(host.kvm, host.convention, guest, &mut pc, options).unwrap();
     let recording = recorder

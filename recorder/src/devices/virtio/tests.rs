@@ -1,0 +1,348 @@
+//! A driver of our own against the devices: an honest one, and hostile ones.
+
+use super::disk::Disk;
+use super::{ADDRESS, IRQS, LENGTH, Slots};
+use crate::transfer::Transfers;
+use proptest::prelude::*;
+use std::io::Write;
+use tempfile::NamedTempFile;
+use trapline_formats::{Gpa, MemoryRegion};
+use trapline_machine::Memory;
+
+const RAM: u64 = 0x10_0000;
+/// ROM right behind it.
+const ROM: u64 = RAM;
+const TABLE: u64 = 0x1000;
+const AVAIL: u64 = 0x2000;
+const USED: u64 = 0x3000;
+const DATA: u64 = 0x8000;
+const SIZE: u16 = 8;
+
+const STATUS: u64 = 0x070;
+const DRIVER_OK: u32 = 1 | 2 | 4 | 8;
+const NEEDS_RESET: u32 = 64;
+
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+
+/// A disk of eight sectors: each byte is the number of its sector.
+fn image() -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    for sector in 0..8u8 {
+        file.write_all(&[sector; 512]).unwrap();
+    }
+    file
+}
+
+/// A driver with one queue, in the first slot.
+struct Driver {
+    memory: Memory,
+    slots: Slots,
+    /// Requests made so far.
+    made: u16,
+}
+
+impl Driver {
+    fn new(slots: Slots) -> Self {
+        let regions = [
+            MemoryRegion { gpa: 0, bytes: RAM, readonly: false },
+            MemoryRegion { gpa: ROM, bytes: 0x1000, readonly: true },
+        ];
+        let mut driver = Self { memory: Memory::new(&regions).unwrap(), slots, made: 0 };
+        driver.begin([TABLE, AVAIL, USED]);
+        driver
+    }
+
+    fn disk(image: &NamedTempFile, readonly: bool) -> Self {
+        Self::new(Slots::new(vec![Disk::open(image.path(), readonly, false).unwrap()], None))
+    }
+
+    fn begin(&mut self, rings: [u64; 3]) {
+        self.set(STATUS, 0);
+        self.set(STATUS, 3);
+        self.set(0x024, 1);
+        self.set(0x020, 1);
+        self.set(STATUS, 11);
+        self.set(0x030, 0);
+        self.set(0x038, SIZE.into());
+        for (register, address) in [0x080, 0x090, 0x0A0].into_iter().zip(rings) {
+            self.set(register, address as u32);
+            self.set(register + 4, (address >> 32) as u32);
+        }
+        self.set(0x044, 1);
+        self.set(STATUS, DRIVER_OK);
+        self.made = 0;
+    }
+
+    fn set(&mut self, register: u64, value: u32) {
+        self.slots.write((0, register), &value.to_le_bytes());
+    }
+
+    fn get(&self, register: u64) -> u32 {
+        let mut data = [0; 4];
+        self.slots.read((0, register), &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    fn put(&self, gpa: u64, bytes: &[u8]) {
+        self.memory.write(Gpa(gpa), bytes).unwrap();
+    }
+
+    fn look<const N: usize>(&self, gpa: u64) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.memory.read(Gpa(gpa), &mut bytes).unwrap();
+        bytes
+    }
+
+    fn describe(&self, index: u16, gpa: u64, length: u32, flags: u16, next: u16) {
+        let bytes =
+            [&gpa.to_le_bytes()[..], &length.to_le_bytes(), &flags.to_le_bytes(), &next.to_le_bytes()];
+        self.put(TABLE + 16 * u64::from(index), &bytes.concat());
+    }
+
+    /// Puts the chain that begins at `head` into the queue, and lets the device work.
+    fn offer(&mut self, head: u16) {
+        self.put(AVAIL + 4 + 2 * u64::from(self.made % SIZE), &head.to_le_bytes());
+        self.made += 1;
+        self.put(AVAIL + 2, &self.made.to_le_bytes());
+        self.notify();
+    }
+
+    fn notify(&mut self) {
+        self.set(0x050, 0);
+        self.slots.work(&mut Transfers::unlogged(&self.memory));
+    }
+
+    /// A request to the disk: returns its status, and the bytes that the used ring says were written.
+    fn request(&mut self, kind: u32, sector: u64, length: u32) -> (u8, u32) {
+        let header = [&kind.to_le_bytes()[..], &[0; 4], &sector.to_le_bytes()].concat();
+        self.put(0x7000, &header);
+        let direction = if kind == 1 { 0 } else { WRITE };
+        self.describe(0, 0x7000, 16, NEXT, if length == 0 { 2 } else { 1 });
+        self.describe(1, DATA, length, NEXT | direction, 2);
+        self.describe(2, 0x7100, 1, WRITE, 0);
+        self.put(0x7100, &[0xEE]);
+        self.offer(0);
+        let slot = u64::from((self.made - 1) % SIZE);
+        let [id, written] = [0, 4].map(|at| u32::from_le_bytes(self.look(USED + 4 + 8 * slot + at)));
+        assert_eq!((id, u16::from_le_bytes(self.look(USED + 2))), (0, self.made));
+        let [status] = self.look(0x7100);
+        (status, written)
+    }
+
+    fn is_broken(&self) -> bool {
+        let is_broken = self.get(STATUS) & NEEDS_RESET != 0;
+        assert_eq!(self.get(0x060) & 2 != 0, is_broken, "it tells its driver");
+        is_broken
+    }
+}
+
+#[test]
+fn a_driver_finds_the_device_and_an_empty_slot() {
+    let image = image();
+    let driver = Driver::disk(&image, true);
+    assert_eq!([0, 4, 8].map(|r| driver.get(r)), [0x7472_6976, 2, 2]);
+    let mut capacity = [0; 8];
+    driver.slots.read((0, 0x100), &mut capacity);
+    assert_eq!(u64::from_le_bytes(capacity), 8);
+    let mut id = [0xFF; 4];
+    driver.slots.read((1, 8), &mut id);
+    assert_eq!(id, [0; 4], "a placeholder has no number");
+    assert_eq!(Slots::place(ADDRESS + LENGTH * IRQS.len() as u64), None);
+    assert_eq!(Slots::place(ADDRESS + LENGTH + 4), Some((1, 4)));
+}
+
+#[test]
+fn features_that_were_not_offered_are_refused() {
+    let image = image();
+    let mut driver = Driver::disk(&image, false);
+    driver.set(STATUS, 0);
+    driver.set(0x024, 0);
+    driver.set(0x020, 1 << 5);
+    driver.set(STATUS, 3 | 8);
+    assert_eq!(driver.get(STATUS), 3, "neither version 1, nor was the disk offered as read-only");
+}
+
+#[test]
+fn what_is_written_is_read_again_and_the_image_stays_as_it_was() {
+    let image = image();
+    let mut driver = Driver::disk(&image, false);
+    assert_eq!(driver.request(0, 3, 1024), (0, 1025));
+    assert_eq!(driver.look::<1024>(DATA)[510..514], [3, 3, 4, 4]);
+    driver.put(DATA, &[0xAB; 512]);
+    assert_eq!(driver.request(1, 3, 512), (0, 1));
+    driver.put(DATA, &[0; 2048]);
+    assert_eq!(driver.request(0, 2, 1536), (0, 1537));
+    assert_eq!([0, 512, 1024].map(|at| driver.look::<1>(DATA + at)[0]), [2, 0xAB, 4]);
+    assert_eq!(driver.request(4, 0, 0), (0, 1), "flush");
+    assert_eq!(std::fs::read(image.path()).unwrap()[3 * 512], 3);
+    assert!(!driver.is_broken());
+    assert_eq!(driver.get(0x060), 1);
+    driver.set(0x064, 1);
+    assert_eq!(driver.get(0x060), 0);
+    assert!(driver.slots.lines().all(|(_, level)| !level));
+}
+
+#[test]
+fn requests_that_cannot_be_served_fail_by_their_status() {
+    let image = image();
+    let mut driver = Driver::disk(&image, true);
+    for (kind, sector, length, status) in [
+        (1, 0, 512, 1),
+        (0, 7, 1024, 1),
+        (0, u64::MAX, 512, 1),
+        (0, 1 << 55, 512, 1),
+        (0, 0, 100, 1),
+        (77, 0, 512, 2),
+    ] {
+        assert_eq!(driver.request(kind, sector, length), (status, 1), "{kind} {sector:#x} {length}");
+    }
+    assert_eq!(driver.request(8, 0, 20), (0, 21));
+    assert_eq!(&driver.look::<14>(DATA), b"trapline-disk0");
+}
+
+#[test]
+fn an_image_that_somebody_writes_to_is_noticed() {
+    let mut image = image();
+    let disk = Disk::open(image.path(), false, false).unwrap();
+    assert_eq!(disk.change(), None);
+    image.as_file_mut().write_all(&[0; 512]).unwrap();
+    let change = disk.change().unwrap();
+    assert!(change.contains("had 4096 bytes and has 4608 now"), "{change}");
+    let same_size = self::image();
+    let disk = Disk::open(same_size.path(), false, false).unwrap();
+    std::fs::write(same_size.path(), [9; 4096]).unwrap();
+    let change = disk.change().unwrap();
+    assert!(change.contains("was written to"), "{change}");
+}
+
+#[test]
+fn entropy_fills_the_buffer_and_follows_from_its_seed() {
+    let random = |seed| {
+        let mut driver = Driver::new(Slots::new(Vec::new(), Some(seed)));
+        driver.describe(0, DATA, 64, WRITE, 0);
+        driver.offer(0);
+        driver.look::<64>(DATA)
+    };
+    assert_eq!(random(1), random(1));
+    assert_ne!(random(1), random(2));
+    assert_ne!(random(1), [0; 64]);
+}
+
+/// What a hostile driver does, by a name.
+type Attack = (&'static str, fn(&mut Driver));
+
+const ATTACKS: &[Attack] = &[
+    ("a loop of descriptors", |d| {
+        d.describe(0, DATA, 4 << 20, NEXT, 1);
+        d.describe(1, DATA, 4 << 20, NEXT, 0);
+        d.offer(0);
+    }),
+    ("a buffer behind memory", |d| {
+        d.describe(0, RAM + 0x1000, 16, 0, 0);
+        d.offer(0);
+    }),
+    ("a buffer that wraps around", |d| {
+        d.describe(0, u64::MAX - 8, 16, 0, 0);
+        d.offer(0);
+    }),
+    ("a length of four gigabytes", |d| {
+        d.describe(0, DATA, u32::MAX, WRITE, 0);
+        d.offer(0);
+    }),
+    ("a buffer in ROM", |d| {
+        d.describe(0, DATA, 16, NEXT, 1);
+        d.describe(1, ROM, 513, WRITE, 0);
+        d.offer(0);
+    }),
+    ("a buffer that ends in ROM", |d| {
+        d.describe(0, DATA, 16, NEXT, 1);
+        d.describe(1, ROM - 8, 513, WRITE, 0);
+        d.offer(0);
+    }),
+    ("a head that is no descriptor", |d| d.offer(SIZE)),
+    ("more requests than the queue holds", |d| {
+        d.put(AVAIL + 2, &(SIZE + 1).to_le_bytes());
+        d.notify();
+    }),
+    ("a buffer to read behind one to write", |d| {
+        d.describe(0, DATA, 513, NEXT | WRITE, 1);
+        d.describe(1, DATA, 16, 0, 0);
+        d.offer(0);
+    }),
+    ("no room for the status", |d| {
+        d.describe(0, DATA, 16, 0, 0);
+        d.offer(0);
+    }),
+    ("a status of no bytes", |d| {
+        d.describe(0, DATA, 16, NEXT, 1);
+        d.describe(1, DATA, 0, WRITE, 0);
+        d.offer(0);
+    }),
+    ("a header that is too short", |d| {
+        d.describe(0, DATA, 15, NEXT, 1);
+        d.describe(1, DATA, 1, WRITE, 0);
+        d.offer(0);
+    }),
+    ("a used ring in ROM", |d| {
+        d.begin([TABLE, AVAIL, ROM]);
+        d.describe(0, DATA, 16, 0, 0);
+        d.offer(0);
+    }),
+    ("a table behind memory", |d| {
+        d.begin([RAM + 0x1000, AVAIL, USED]);
+        d.notify();
+    }),
+    ("a queue of no size", |d| {
+        d.set(0x038, 0);
+        d.set(0x044, 0);
+        d.notify();
+    }),
+];
+
+#[test]
+fn whatever_a_hostile_driver_does_the_device_asks_for_a_reset_and_works_after_it() {
+    for (name, attack) in ATTACKS {
+        let image = image();
+        let mut driver = Driver::disk(&image, false);
+        attack(&mut driver);
+        assert!(driver.is_broken(), "{name}");
+        assert!(!driver.slots.has_work(), "{name}: it does nothing more");
+        driver.put(USED, &[0; 128]);
+        driver.begin([TABLE, AVAIL, USED]);
+        assert_eq!(driver.request(0, 5, 512), (0, 513), "{name}: after a reset");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_in_the_rings_make_a_device_panic_or_write_into_rom(
+        table: [[u8; 16]; 8],
+        avail: [u8; 20],
+        near in any::<bool>(),
+        writes in prop::collection::vec((0u64..0x120, any::<u32>()), 0..20),
+    ) {
+        let image = image();
+        let mut driver = Driver::disk(&image, false);
+        for (mut descriptor, at) in table.into_iter().zip((TABLE..).step_by(16)) {
+            if near {
+                // Inside of memory, of some length: the way to what comes behind the checks.
+                descriptor[3..8].fill(0);
+                descriptor[2] &= 0xF;
+                descriptor[10..12].fill(0);
+                descriptor[14] &= 7;
+                descriptor[15] = 0;
+            }
+            driver.put(at, &descriptor);
+        }
+        driver.put(AVAIL, &avail);
+        if near {
+            driver.put(AVAIL + 2, &[5, 0]);
+        }
+        for (register, value) in writes {
+            driver.set(register, value);
+        }
+        driver.notify();
+        prop_assert_eq!(driver.look::<4096>(ROM), [0; 4096]);
+    }
+}
