@@ -116,6 +116,9 @@ pub struct Record {
     /// Write what the guest reads from its disks to the trace: a replay then needs no image.
     #[arg(long, requires = "disk")]
     pub disk_in_trace: bool,
+    /// Give the guest a virtio console (Linux: `console=hvc0`): what is typed goes there, and no longer to COM1.
+    #[arg(long)]
+    pub virtio_console: bool,
     /// Give the guest a virtio entropy device.
     #[arg(long)]
     pub entropy: bool,

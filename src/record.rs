@@ -39,8 +39,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let (kvm, convention) = open_and_probe()?;
     let mut pc = Pc::new(PcConfig {
         epoch_unix_s: epoch(args.clock),
-        disks: disks(&args.disk, args.disk_in_trace)?,
-        entropy_seed: args.entropy.then(|| entropy_seed(args.clock)),
+        virtio: devices(args)?,
         ..PcConfig::with_ram(guest.ram_bytes)
     });
     let (keys, typed) = mpsc::channel();
@@ -123,18 +122,24 @@ fn epoch(clock: Clock) -> i64 {
     }
 }
 
-/// Opens the disk images.
-fn disks(named: &[String], in_trace: bool) -> Result<Vec<Disk>> {
-    if named.len() > virtio::IRQS.len() {
-        bail!("--disk: a guest has at most {} of them", virtio::IRQS.len());
-    }
+/// The virtio devices that were asked for.
+fn devices(args: &Record) -> Result<virtio::Config> {
     let open = |name: &String| {
         let readonly = name.strip_suffix(",readonly");
         let path = Path::new(readonly.unwrap_or(name));
-        Disk::open(path, readonly.is_some(), in_trace)
+        Disk::open(path, readonly.is_some(), args.disk_in_trace)
             .map_err(|reason| anyhow!("the disk image {}: {reason}", path.display()))
     };
-    named.iter().map(open).collect()
+    let config = virtio::Config {
+        disks: args.disk.iter().map(open).collect::<Result<_>>()?,
+        console: args.virtio_console,
+        entropy_seed: args.entropy.then(|| entropy_seed(args.clock)),
+    };
+    let (asked, slots) = (config.devices(), virtio::IRQS.len());
+    if asked > slots {
+        bail!("--disk, --virtio-console, --entropy: {asked} devices, and a guest has {slots} slots for them");
+    }
+    Ok(config)
 }
 
 /// Random bytes for the guest: other ones each time under the host clock, the same ones under the virtual clock.

@@ -142,7 +142,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                         self.unclaimed.count(Space::Port, address, true);
                     }
                 }
-                self.take_effects();
+                self.take_effects(self.exits);
             }
             ExitKind::MmioRead => {
                 if self.platform.mmio_read(now, Gpa(address), exit.data_mut()) == Claim::Nobody {
@@ -153,7 +153,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 if self.platform.mmio_write(now, Gpa(address), exit.data()) == Claim::Nobody {
                     self.unclaimed.count(Space::Mmio, address, true);
                 }
-                self.take_effects();
+                self.take_effects(self.exits);
             }
             ExitKind::MsrRead => {
                 let answer = self.platform.msr_read(now, address as u32);
@@ -163,7 +163,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 let value = exit.value();
                 let answer = self.platform.msr_write(now, address as u32, value);
                 self.answer_msr(exit, answer, true);
-                self.take_effects();
+                self.take_effects(self.exits);
             }
             ExitKind::ClockRead => {
                 if let MsrAnswer::Value(value) = self.platform.msr_read(now, IA32_TSC) {
@@ -189,9 +189,9 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         }
     }
 
-    /// Takes what the guest asked for or printed with this write.
+    /// Takes what the guest asked for or printed with this write, or had transferred at this exit.
     #[inline]
-    fn take_effects(&mut self) {
+    fn take_effects(&mut self, exit: u64) {
         if let Some(request) = self.platform.take_request() {
             self.end = Some(match request {
                 Request::Reset => EndReason::Reset,
@@ -205,7 +205,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         self.platform.take_console(&mut |channel, bytes| {
             *idle_jumps = 0;
             if let Some(log) = log {
-                log.console(channel, bytes);
+                log.console(exit, channel, bytes);
             }
             progress(Progress::Console(channel, bytes));
             if console.as_mut().is_some_and(|c| c.push(channel, bytes)) && end.is_none() {
@@ -248,7 +248,9 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             None => Transfers::unlogged(machine.memory()),
         };
         self.platform.transfer(self.now, &mut memory);
-        memory.finish()
+        memory.finish()?;
+        self.take_effects(self.exits.saturating_sub(1));
+        Ok(())
     }
 
     fn event(&mut self, event: Event) {

@@ -112,9 +112,9 @@ impl Log {
         self.batch.checkpoint(checkpoint);
     }
 
-    /// Logs console text printed at the exit that is being handled.
-    pub(crate) fn console(&mut self, channel: u8, bytes: &[u8]) {
-        self.console.push(self.next_exit(), channel, bytes);
+    /// Logs console text printed at an exit: the one that is being handled, or the last.
+    pub(crate) fn console(&mut self, exit: u64, channel: u8, bytes: &[u8]) {
+        self.console.push(exit, channel, bytes);
     }
 
     /// The first exit since the last cut, and all of them.

@@ -104,7 +104,7 @@ impl Pc {
             debug_402: DebugConsole::default(),
             debug_e9: DebugConsole::default(),
             msrs: Msrs::new(config.tsc_hz),
-            virtio: Slots::new(config.disks, config.entropy_seed),
+            virtio: Slots::new(config.virtio),
             lines: 0,
             due: Time(u64::MAX),
             request: None,
@@ -216,6 +216,9 @@ impl Platform for Pc {
 
     fn console_input(&mut self, now: Time, bytes: &[u8]) -> usize {
         self.advance(now);
+        if let Some(taken) = self.virtio.type_in(bytes) {
+            return taken;
+        }
         let taken = self.com1.receive(bytes);
         self.drive(irq::COM1, self.com1.interrupt());
         taken
@@ -223,7 +226,7 @@ impl Platform for Pc {
 
     fn take_console(&mut self, sink: &mut dyn FnMut(u8, &[u8])) {
         let channels = [self.com1.output(), self.debug_402.output(), self.debug_e9.output()];
-        for (channel, output) in (0..).zip(channels) {
+        for (channel, output) in (0..).zip(channels.into_iter().chain(self.virtio.output())) {
             if !output.is_empty() {
                 sink(channel, output);
                 output.clear();
@@ -232,7 +235,7 @@ impl Platform for Pc {
     }
 
     fn console_channels(&self) -> Vec<String> {
-        ["COM1", "debug port 0x402", "debug port 0xE9"].map(String::from).to_vec()
+        ["COM1", "debug port 0x402", "debug port 0xE9", "virtio-console"].map(String::from).to_vec()
     }
 
     #[inline]

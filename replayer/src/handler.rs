@@ -342,6 +342,10 @@ impl Handler for ReplayHandler<'_> {
         {
             self.apply(machine, event)?;
         }
+        if self.divergence.is_none() && self.source.is_last() {
+            // What was printed behind the last exit, by a transfer.
+            self.print_console(u64::MAX)?;
+        }
         let is_over = self.divergence.is_some() || self.is_over();
         Ok(if is_over { Control::Stop } else { Control::Continue })
     }

@@ -12,13 +12,15 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason, Event};
 use trapline_machine::doctor::user_mode_can_call;
-use trapline_recorder::RecordOptions;
-use trapline_recorder::devices::virtio::disk::Disk;
+use trapline_recorder::devices::virtio::{self, disk::Disk};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::pc::PcConfig;
+use trapline_recorder::{ConsoleInput, RecordOptions};
 use trapline_replayer::{ReplayError, ReplayOptions};
 
 const RAM: u64 = 64 << 20;
+/// The channel of the virtio console.
+const VIRTIO_CONSOLE: u8 = 3;
 const LIMIT: Duration = Duration::from_mins(30);
 /// What `devices.sh` says, in this order.
 const SCRIPT: &[&str] = &[
@@ -27,7 +29,8 @@ const SCRIPT: &[&str] = &[
     "step 3 written and read back: e3f5c6d1c219f7b0016239a8cf596c8a",
     "step 4 mounted again: 200000 lines",
     "step 5 random numbers by virtio_rng.0",
-    "step 6 end: power off",
+    "step 6 console: hello over there",
+    "step 7 end: power off",
 ];
 /// What Linux says where its first process cannot call it: the kernel itself mounts the disk as its root.
 const ROOT: &[&str] = &[
@@ -137,15 +140,24 @@ fn boot(host: &Host, interrupts: &str, clock: ClockMode, in_trace: bool) -> Reco
     )
     .unwrap();
     let config = PcConfig {
-        disks: vec![Disk::open(&disk_image(), false, in_trace).unwrap()],
-        entropy_seed: Some(1),
+        virtio: virtio::Config {
+            disks: vec![Disk::open(&disk_image(), false, in_trace).unwrap()],
+            console: true,
+            entropy_seed: Some(1),
+        },
         ..PcConfig::with_ram(RAM)
     };
-    let options = RecordOptions { clock, timeout: Some(LIMIT), ..RecordOptions::default() };
+    let input = ConsoleInput::from_bytes(b"hello over there\n".to_vec());
+    let options = RecordOptions { clock, timeout: Some(LIMIT), input, ..RecordOptions::default() };
     let recorded = record_on(host, &guest, config, options);
     let text = String::from_utf8_lossy(recorded.com1()).into_owned();
     let (says, end) = if calls { (SCRIPT, EndReason::PowerOff) } else { (ROOT, EndReason::Reset) };
     assert_eq!(recorded.end.reason, end, "it said:\n{text}");
+    if calls {
+        // The terminal's driver repeats what is typed, and ends lines as terminals do.
+        let console = recorded.console[&VIRTIO_CONSOLE].escape_ascii().to_string();
+        assert!(console.ends_with("typed: hello over there\\r\\n"), "{console}");
+    }
     let mut rest = text.as_str();
     for words in says {
         let at = rest

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of the Linux guest that uses virtio devices: a disk with ext4 on it, random numbers. One line for each step; a
+# The first process of the Linux guest that uses virtio devices: a disk with ext4 on it, random numbers, a console. One line for each step; a
 # line that begins with `trapline-varies:` depends on chance.
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -22,4 +22,6 @@ if [ -e /dev/hwrng ]; then
     echo "trapline-varies: $(head -c 16 /dev/hwrng | md5sum)"
     step "random numbers by $(cat /sys/class/misc/hw_random/rng_current)"
 fi
+read -r typed < /dev/hvc0; echo "typed: $typed" > /dev/hvc0
+step "console: $typed"
 step 'end: power off'; umount /mnt; poweroff -f

@@ -5,6 +5,7 @@
 //! guest memory is logged: [`Transfers`].
 
 pub mod block;
+pub mod console;
 pub mod disk;
 pub mod entropy;
 mod request;
@@ -67,6 +68,33 @@ trait Device: Send {
     fn disk(&self) -> Option<&disk::Disk> {
         None
     }
+    /// Takes typed bytes, where it is a console: as many as it has room for.
+    fn type_in(&mut self, bytes: &[u8]) -> Option<usize> {
+        let _ = bytes;
+        None
+    }
+    /// What was printed and not taken yet, where it is a console.
+    fn output(&mut self) -> Option<&mut Vec<u8>> {
+        None
+    }
+}
+
+/// What there is in the slots, in this order.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// Disks.
+    pub disks: Vec<disk::Disk>,
+    /// A console.
+    pub console: bool,
+    /// An entropy device whose bytes follow from this.
+    pub entropy_seed: Option<u64>,
+}
+
+impl Config {
+    /// How many slots it takes.
+    pub fn devices(&self) -> usize {
+        self.disks.len() + usize::from(self.console) + usize::from(self.entropy_seed.is_some())
+    }
 }
 
 /// All slots.
@@ -81,14 +109,19 @@ impl std::fmt::Debug for Slots {
 }
 
 impl Slots {
-    /// Slots with these disks, an entropy device if there is a seed for it, and placeholders.
-    pub fn new(disks: Vec<disk::Disk>, entropy_seed: Option<u64>) -> Self {
-        let disks = disks
-            .into_iter()
-            .zip(0..)
-            .map(|(disk, number)| -> Box<dyn Device> { Box::new(block::Block::new(disk, number)) });
-        let entropy = entropy_seed.map(|seed| -> Box<dyn Device> { Box::new(entropy::Entropy::new(seed)) });
-        let mut devices = disks.chain(entropy);
+    /// Slots with what there is, and placeholders.
+    pub fn new(config: Config) -> Self {
+        let mut devices: Vec<Box<dyn Device>> = Vec::new();
+        for (disk, number) in config.disks.into_iter().zip(0..) {
+            devices.push(Box::new(block::Block::new(disk, number)));
+        }
+        if config.console {
+            devices.push(Box::new(console::Console::default()));
+        }
+        if let Some(seed) = config.entropy_seed {
+            devices.push(Box::new(entropy::Entropy::new(seed)));
+        }
+        let mut devices = devices.into_iter();
         Self { slots: IRQS.iter().map(|_| Transport::new(devices.next())).collect() }
     }
 
@@ -130,6 +163,16 @@ impl Slots {
     /// The disks, in the order of their numbers.
     pub fn disks(&self) -> impl Iterator<Item = &disk::Disk> {
         self.slots.iter().filter_map(|slot| slot.device()?.disk())
+    }
+
+    /// Takes typed bytes, where there is a console: as many as it has room for.
+    pub fn type_in(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.slots.iter_mut().find_map(|slot| slot.device_mut()?.type_in(bytes))
+    }
+
+    /// What was printed and not taken yet, where there is a console.
+    pub fn output(&mut self) -> Option<&mut Vec<u8>> {
+        self.slots.iter_mut().find_map(|slot| slot.device_mut()?.output())
     }
 
     /// What is in each slot.

@@ -1,6 +1,6 @@
 //! What a PC is built from.
 
-use crate::devices::virtio::disk::Disk;
+use crate::devices::virtio;
 
 /// Where RAM stops and the PCI hole begins on a machine with more RAM than that.
 const PCI_HOLE: u64 = 0xC000_0000;
@@ -18,10 +18,8 @@ pub struct PcConfig {
     pub tsc_hz: u64,
     /// Files for `fw_cfg` beside the PC's own, which a file of the same name replaces.
     pub fw_cfg_files: Vec<(String, Vec<u8>)>,
-    /// What the virtio disks hold.
-    pub disks: Vec<Disk>,
-    /// An entropy device whose bytes follow from this.
-    pub entropy_seed: Option<u64>,
+    /// Virtio devices.
+    pub virtio: virtio::Config,
 }
 
 impl PcConfig {
@@ -34,8 +32,7 @@ impl PcConfig {
             epoch_unix_s: 946_684_800,
             tsc_hz: 1_000_000_000,
             fw_cfg_files: Vec::new(),
-            disks: Vec::new(),
-            entropy_seed: None,
+            virtio: virtio::Config::default(),
         }
     }
 }

@@ -205,7 +205,7 @@ fn what_is_printed_comes_out_by_channel_and_once() {
     pc.take_console(&mut |channel, bytes| taken.push((channel, bytes.to_vec())));
     assert_eq!(taken, [(0, b"ad".to_vec()), (1, b"b".to_vec()), (2, b"c".to_vec())]);
     pc.take_console(&mut |_, _| unreachable!("nothing was printed"));
-    assert_eq!(pc.console_channels().len(), 3);
+    assert_eq!(pc.console_channels().len(), 4);
 }
 
 #[test]

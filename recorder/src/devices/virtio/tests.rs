@@ -1,7 +1,7 @@
 //! A driver of our own against the devices: an honest one, and hostile ones.
 
 use super::disk::Disk;
-use super::{ADDRESS, IRQS, LENGTH, Slots};
+use super::{ADDRESS, Config, IRQS, LENGTH, Slots};
 use crate::transfer::Transfers;
 use proptest::prelude::*;
 use std::io::Write;
@@ -54,7 +54,8 @@ impl Driver {
     }
 
     fn disk(image: &NamedTempFile, readonly: bool) -> Self {
-        Self::new(Slots::new(vec![Disk::open(image.path(), readonly, false).unwrap()], None))
+        let disks = vec![Disk::open(image.path(), readonly, false).unwrap()];
+        Self::new(Slots::new(Config { disks, ..Config::default() }))
     }
 
     fn begin(&mut self, rings: [u64; 3]) {
@@ -219,7 +220,7 @@ fn an_image_that_somebody_writes_to_is_noticed() {
 #[test]
 fn entropy_fills_the_buffer_and_follows_from_its_seed() {
     let random = |seed| {
-        let mut driver = Driver::new(Slots::new(Vec::new(), Some(seed)));
+        let mut driver = Driver::new(Slots::new(Config { entropy_seed: Some(seed), ..Config::default() }));
         driver.describe(0, DATA, 64, WRITE, 0);
         driver.offer(0);
         driver.look::<64>(DATA)
@@ -227,6 +228,34 @@ fn entropy_fills_the_buffer_and_follows_from_its_seed() {
     assert_eq!(random(1), random(1));
     assert_ne!(random(1), random(2));
     assert_ne!(random(1), [0; 64]);
+}
+
+#[test]
+fn a_console_prints_and_gives_what_was_typed_as_soon_as_there_is_room_for_it() {
+    let mut driver = Driver::new(Slots::new(Config { console: true, ..Config::default() }));
+    assert_eq!(driver.slots.type_in(b"typed"), Some(5));
+    assert!(!driver.slots.has_work(), "there is no buffer for it");
+    driver.describe(0, DATA, 3, WRITE, 0);
+    driver.offer(0);
+    assert_eq!(&driver.look::<4>(DATA), b"typ\0");
+    driver.offer(0);
+    assert_eq!(&driver.look::<3>(DATA), b"edp");
+    assert_eq!(driver.slots.type_in(&[b'x'; 10_000]), Some(4096), "the rest is offered again");
+
+    driver.set(0x030, 1);
+    for (register, address) in [(0x080, TABLE), (0x090, AVAIL + 0x100), (0x0A0, USED + 0x100)] {
+        driver.set(register, address as u32);
+    }
+    driver.set(0x038, SIZE.into());
+    driver.set(0x044, 1);
+    driver.put(DATA + 0x100, b"said");
+    driver.describe(1, DATA + 0x100, 4, 0, 0);
+    driver.put(AVAIL + 0x104, &[1, 0]);
+    driver.put(AVAIL + 0x102, &[1, 0]);
+    driver.set(0x050, 1);
+    driver.slots.work(&mut Transfers::unlogged(&driver.memory));
+    assert_eq!(driver.slots.output().unwrap(), b"said");
+    assert_eq!(driver.look::<2>(USED + 0x102), [1, 0]);
 }
 
 /// What a hostile driver does, by a name.

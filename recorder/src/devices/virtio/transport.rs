@@ -84,6 +84,10 @@ impl Transport {
         self.device.as_deref()
     }
 
+    pub(super) fn device_mut(&mut self) -> Option<&mut dyn Device> {
+        self.device.as_mut().map(|device| &mut **device as _)
+    }
+
     /// The level of its interrupt line.
     pub(super) fn interrupt(&self) -> bool {
         self.interrupt != 0
