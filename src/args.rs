@@ -23,6 +23,12 @@ pub enum Verb {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Measure what each kind of exit costs here, and what recording adds, and keep it for reports.
+        #[arg(long)]
+        calibrate: bool,
+        /// Keep the price list here, instead of in the user's state directory.
+        #[arg(long, value_name = "FILE", requires = "calibrate")]
+        prices: Option<PathBuf>,
     },
     /// Record, replay and report a built-in guest: the first minute.
     Demo {
@@ -173,6 +179,10 @@ pub struct Report {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
+    /// Price exits by this list (`trapline doctor --calibrate` makes one), or `none`: by the shortest intervals of the trace.
+    /// Otherwise by the list kept for the trace's host, if there is one.
+    #[arg(long, value_name = "FILE|none")]
+    pub prices: Option<PricesArg>,
     /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text or JSON.
     #[arg(long, value_name = "TRACE")]
     pub against: Option<PathBuf>,
@@ -226,6 +236,9 @@ pub struct Export {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
+    /// As for `trapline report`; of profiles.
+    #[arg(long, value_name = "FILE|none")]
+    pub prices: Option<PricesArg>,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,
@@ -303,6 +316,21 @@ pub enum ExportFormat {
     Pprof,
     /// Folded stacks for flame graphs, in nanoseconds.
     Folded,
+}
+
+/// What exits are priced by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PricesArg {
+    /// The trace alone.
+    None,
+    /// This list.
+    File(PathBuf),
+}
+
+impl From<std::ffi::OsString> for PricesArg {
+    fn from(text: std::ffi::OsString) -> Self {
+        if text == "none" { Self::None } else { Self::File(text.into()) }
+    }
 }
 
 /// A half-open range of exits.

@@ -11,6 +11,7 @@ mod groups;
 mod html;
 mod json_schema;
 mod output;
+mod prices;
 mod profiles;
 mod schema;
 mod suggestions;
