@@ -183,7 +183,7 @@ pub struct Report {
     /// Otherwise by the list kept for the trace's host, if there is one.
     #[arg(long, value_name = "FILE|none")]
     pub prices: Option<PricesArg>,
-    /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text or JSON.
+    /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text, HTML or JSON.
     #[arg(long, value_name = "TRACE")]
     pub against: Option<PathBuf>,
     /// With --against: differences of less than this many percent are none.

@@ -20,9 +20,9 @@ pub fn run(args: &Report) -> Result<u8> {
         bail!("--fail-if is by instruction: leave out --by");
     }
     if args.against.is_some()
-        && (args.by != By::Instruction || !matches!(args.format, Format::Text | Format::Json))
+        && (args.by != By::Instruction || matches!(args.format, Format::Csv | Format::Parquet))
     {
-        bail!("--against is by instruction, as text or JSON");
+        bail!("--against is by instruction, as text, HTML or JSON");
     }
     let trace = Trace::open(&args.trace)?;
     let names = symbols(&trace, &args.symbols, args.no_symbols)?;
@@ -49,8 +49,11 @@ pub fn run(args: &Report) -> Result<u8> {
         let list = prices::choose(&other, args.prices.as_ref())?;
         let before = analyzer::Report::with_prices(&other, by, names, list.as_ref(), &mut |_| {})?;
         let comparison = Comparison::of(&report, &before, args.least_change);
-        let text =
-            if args.format == Format::Json { comparison.to_json()? } else { comparison.to_text(top, WIDTH) };
+        let text = match args.format {
+            Format::Json => comparison.to_json()?,
+            Format::Html => comparison.to_html(top_rows)?,
+            _ => comparison.to_text(top, WIDTH),
+        };
         write(&text, args.output.as_deref(), args.force)?;
         return Ok(status);
     }

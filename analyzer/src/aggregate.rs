@@ -5,6 +5,7 @@ use crate::floor::Intervals;
 use crate::groups::Groups;
 use crate::habits::Habits;
 use crate::names::Names;
+use crate::pci::ConfigAccesses;
 use crate::stream::{Batch, Cut, batches};
 use crate::tally::Tally;
 use trapline_formats::{Event, Site, Trace};
@@ -31,6 +32,8 @@ pub(crate) struct Aggregate {
     pub(crate) intervals: Intervals,
     /// How devices are used.
     pub(crate) habits: Habits,
+    /// What accesses to PCI configuration space are for.
+    pub(crate) pci: ConfigAccesses,
     /// Exits read.
     pub(crate) exits: u64,
     /// Exits with a timing.
@@ -55,6 +58,7 @@ impl Aggregate {
             sites: vec![SiteTime::default(); trace.sites().len()],
             intervals: Intervals::default(),
             habits: Habits::new(trace.sites(), names),
+            pci: ConfigAccesses::default(),
             exits: 0,
             timed: 0,
             interrupts: 0,
@@ -78,6 +82,7 @@ impl Aggregate {
             let tally = &mut self.tallies[*group as usize];
             tally.add(site, &exit);
             self.habits.add(site, &exit);
+            self.pci.add(site, &exit);
             if let Some(&timing) = timings.next() {
                 tally.time(timing);
                 self.intervals.add(site, timing);

@@ -2,6 +2,7 @@
 //!
 //! All data stands in one JSON block; the script of the page puts it in place as text, never as markup.
 
+mod comparison;
 mod listing;
 mod phases;
 mod pictures;
@@ -24,7 +25,7 @@ const MOST_ROWS: usize = 1000;
 impl Report {
     /// The report by site as an HTML page, with at most `top` rows. The trace is read once more, for the pictures.
     pub fn to_html(&self, trace: &Trace, top: Option<usize>) -> Result<String, AnalyzerError> {
-        let labels = labels(trace, &self.symbols);
+        let labels = labels(trace, &self.symbols, &self.pci);
         let table = self.rows(Some(top.unwrap_or(MOST_ROWS)))?;
         let cells = Cells(&table);
         let sites: Vec<u32> = (0..table.height()).filter_map(|row| cells.u32("site", row)).collect();

@@ -52,6 +52,7 @@ mod labels;
 mod moments;
 mod names;
 mod output;
+mod pci;
 mod pricing;
 mod report;
 mod schema;

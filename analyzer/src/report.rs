@@ -7,6 +7,7 @@ use crate::floor::PathFloor;
 use crate::groups::Groups;
 use crate::labels::Labeler;
 use crate::names::Names;
+use crate::pci::ConfigAccesses;
 use crate::pricing::{ExitPath, Pricing};
 use crate::stream::Cut;
 use crate::suggestions::{Suggestion, suggestions};
@@ -35,6 +36,7 @@ pub struct Report {
     pub(crate) totals: Totals,
     pub(crate) floors: Vec<PathFloor>,
     pub(crate) pricing: Pricing,
+    pub(crate) pci: ConfigAccesses,
     pub(crate) table: DataFrame,
     /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
     pub(crate) medians: BTreeMap<u32, [f64; 3]>,
@@ -82,7 +84,7 @@ impl Report {
         let kinds = timed.map(|(site, _)| site.kind).collect();
         let pricing = Pricing::new(prices, &floors, &kinds, ticks);
         let (totals, times) = divide(&aggregate, &groups, trace.sites(), &pricing, ticks);
-        let labeler = Labeler::new(trace, &names, &symbols);
+        let labeler = Labeler::new(trace, &names, &symbols, &aggregate.pci);
         let suggestions = suggestions(trace.sites(), &aggregate, &pricing, ticks, &labeler);
         let source = Source {
             header: trace.header(),
@@ -97,7 +99,7 @@ impl Report {
         };
         let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
-        let Cut { inputs, timings } = aggregate.cut;
+        let (Cut { inputs, timings }, pci) = (aggregate.cut, aggregate.pci);
         Ok(Self {
             by,
             path: trace.path().to_owned(),
@@ -111,6 +113,7 @@ impl Report {
             totals,
             suggestions,
             pricing,
+            pci,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
             medians,

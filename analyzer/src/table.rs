@@ -85,7 +85,10 @@ impl Source<'_> {
             rows.iter().map(|row| common(self.sites_of(row.members).map(|s| disassembler.of(s)))).collect();
         let name = |s: &Site| s.kind.space().and_then(|space| self.names.of(space, s.address));
         let device = |s: &Site| name(s).map(|n| n.device.into_owned());
-        let register = |s: &Site| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty());
+        let register = |&id: &u32| {
+            let named = || name(&self.sites[id as usize]).map(|n| n.register.into_owned());
+            self.aggregate.pci.of(id).or_else(named).filter(|r| !r.is_empty())
+        };
         vec![
             column("site", rows.iter().map(|row| common(row.members.iter().copied())).collect()),
             column("sites", rows.iter().map(|row| row.members.len() as u32).collect()),
@@ -159,7 +162,7 @@ impl Source<'_> {
             ),
             column(
                 "register",
-                rows.iter().map(|row| common(self.sites_of(row.members).map(register)).flatten()).collect(),
+                rows.iter().map(|row| common(row.members.iter().map(register)).flatten()).collect(),
             ),
         ]
     }

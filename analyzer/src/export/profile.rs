@@ -42,8 +42,8 @@ pub fn profile(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), AnalyzerError> {
     let output = Output::create(path, replace)?;
-    let labels = labels(trace, &symbols);
     let report = Report::with_prices(trace, By::Site, symbols, prices, progress)?;
+    let labels = labels(trace, report.symbols(), &report.pci);
     let source = Source { trace, report, labels };
     let mut out = BufWriter::new(output.file());
     let written = match kind {
