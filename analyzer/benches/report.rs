@@ -7,13 +7,14 @@
 //! With `TRAPLINE_DUCKDB=PYTHON`, a Python that has the module duckdb, DuckDB answers the question of the report by site
 //! (count, sum and quantiles of both times) from the exported Parquet of the same trace. Two more traces: 10,000 instructions to
 //! be named and disassembled, from this program's own code; and many sites with one exit each (`TRAPLINE_SITES`, 1,000,000).
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "../tests/tables/common.rs"]
 mod common;
 
 use common::{Noise, SyntheticTrace, halted, header};
 use object::{Object, ObjectSection};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,39 +40,56 @@ fn main() {
     let path = synthesize(&dir.path().join("run.trap"), exits);
     let bytes = path.metadata().unwrap().len();
     println!("{exits} exits at {SITES} sites, {:.1} bytes an exit", bytes as f64 / exits as f64);
-    println!("{:<8} {:>9} {:>12} {:>9} {:>8}", "task", "ms", "Mexits/s", "x decode", "RSS MiB");
+    println!(
+        "{:<8} {:>9} {:>12} {:>9} {:>9} {:>8}",
+        "task", "ms", "Mexits/s", "x decode", "CPU ms", "RSS MiB"
+    );
     let mut decode = None;
     for task in TASKS {
         // An export of many exits takes its time.
         let runs = if task == "export" && exits > 10_000_000 { 1 } else { RUNS };
-        let (time, rss) = best(task, &path, runs);
-        line(task, exits, time, *decode.get_or_insert(time), rss);
+        let cost = best(task, &path, runs);
+        line(task, exits, cost, *decode.get_or_insert(cost.time));
     }
     if let Ok(python) = std::env::var("TRAPLINE_DUCKDB") {
-        let (time, rss) =
+        let cost =
             (0..RUNS).map(|_| timed(&mut duckdb(&python, &path.with_extension("parquet")))).min().unwrap();
-        line("DuckDB", exits, time, decode.unwrap_or(time), rss);
+        line("DuckDB", exits, cost, decode.unwrap_or(cost.time));
     }
     std::fs::remove_file(&path).unwrap();
 
-    let (time, rss) = best("name", &instructions(&dir.path().join("name.trap")), RUNS);
-    println!(
-        "\n{NAMED} sites named and disassembled: {:.0} ms, {} MiB",
-        time.as_secs_f64() * 1e3,
-        rss / 1024
-    );
+    let cost = best("name", &instructions(&dir.path().join("name.trap")), RUNS);
+    println!("\n{NAMED} sites named and disassembled: {cost}");
     let sites = std::env::var("TRAPLINE_SITES").map_or(1_000_000, |n| n.parse().unwrap());
-    let (time, rss) = best("site", &many_sites(&dir.path().join("sites.trap"), sites), 1);
-    println!("{sites} sites of one exit each: {:.0} ms, {} MiB", time.as_secs_f64() * 1e3, rss / 1024);
+    let cost = best("site", &many_sites(&dir.path().join("sites.trap"), sites), 1);
+    println!("{sites} sites of one exit each: {cost}");
 }
 
-fn line(task: &str, exits: u64, time: Duration, decode: Duration, rss: u64) {
+/// What a process cost.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    time: Duration,
+    /// On all processors: what of the time other programs did not have.
+    cpu: Duration,
+    /// Peak resident memory in KiB.
+    rss: u64,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        write!(f, "{:.0} ms, {:.0} ms of CPU, {} MiB", ms(self.time), ms(self.cpu), self.rss / 1024)
+    }
+}
+
+fn line(task: &str, exits: u64, cost: Cost, decode: Duration) {
     println!(
-        "{task:<8} {:>9.1} {:>12.2} {:>9.2} {:>8.1}",
-        time.as_secs_f64() * 1e3,
-        exits as f64 / time.as_secs_f64() / 1e6,
-        time.as_secs_f64() / decode.as_secs_f64(),
-        rss as f64 / 1024.0
+        "{task:<8} {:>9.1} {:>12.2} {:>9.2} {:>9.0} {:>8.1}",
+        cost.time.as_secs_f64() * 1e3,
+        exits as f64 / cost.time.as_secs_f64() / 1e6,
+        cost.time.as_secs_f64() / decode.as_secs_f64(),
+        cost.cpu.as_secs_f64() * 1e3,
+        cost.rss as f64 / 1024.0
     );
 }
 
@@ -145,7 +163,7 @@ fn synthesize(path: &Path, exits: u64) -> PathBuf {
 }
 
 /// The best of some runs of a task, each in a process of its own: wall-clock time and peak resident memory in KiB.
-fn best(task: &str, trace: &Path, runs: usize) -> (Duration, u64) {
+fn best(task: &str, trace: &Path, runs: usize) -> Cost {
     let program = std::env::current_exe().unwrap();
     let run = |_| {
         let mut command = Command::new(&program);
@@ -154,21 +172,26 @@ fn best(task: &str, trace: &Path, runs: usize) -> (Duration, u64) {
     (0..runs).map(run).min().unwrap()
 }
 
-/// A program that prints its peak resident memory in KiB.
-fn timed(command: &mut Command) -> (Duration, u64) {
+/// A program that prints its peak resident memory in KiB and its processor time in ms.
+fn timed(command: &mut Command) -> Cost {
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
     let start = Instant::now();
     let output = command.output().unwrap();
     let time = start.elapsed();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    (time, text.lines().last().unwrap().trim().parse().unwrap_or_else(|_| panic!("{text}")))
+    let mut numbers = text.split_whitespace().map(|n| n.parse().unwrap());
+    let (rss, cpu) = (numbers.next().unwrap(), Duration::from_millis(numbers.next().unwrap()));
+    Cost { time, cpu, rss }
 }
 
 fn duckdb(python: &str, parquet: &Path) -> Command {
     let query = QUERY.replace("{}", &parquet.display().to_string());
-    let program = "import duckdb, resource, sys; duckdb.sql('SET enable_progress_bar = false'); duckdb.sql(sys.argv[1]).fetchall(); \
-                   print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)";
+    let program = "import duckdb, resource, sys\n\
+                   duckdb.sql('SET enable_progress_bar = false')\n\
+                   duckdb.sql(sys.argv[1]).fetchall()\n\
+                   used = resource.getrusage(resource.RUSAGE_SELF)\n\
+                   print(used.ru_maxrss, int(1000 * (used.ru_utime + used.ru_stime)))";
     let mut command = Command::new(python);
     command.args(["-c", program, &query]);
     command
@@ -201,5 +224,9 @@ fn run(task: &str, path: &Path) {
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    println!("{}", peak.trim().trim_end_matches(" kB"));
+    // Fields 14 and 15 (proc_pid_stat(5)), in hundredths of a second; the name before them is in parentheses.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let cpu: u64 = fields[11..13].iter().map(|n| n.parse::<u64>().unwrap() * 10).sum();
+    println!("{} {cpu}", peak.trim().trim_end_matches(" kB"));
 }
