@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::prices::PricesArg;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -316,21 +317,6 @@ pub enum ExportFormat {
     Pprof,
     /// Folded stacks for flame graphs, in nanoseconds.
     Folded,
-}
-
-/// What exits are priced by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PricesArg {
-    /// The trace alone.
-    None,
-    /// This list.
-    File(PathBuf),
-}
-
-impl From<std::ffi::OsString> for PricesArg {
-    fn from(text: std::ffi::OsString) -> Self {
-        if text == "none" { Self::None } else { Self::File(text.into()) }
-    }
 }
 
 /// A half-open range of exits.

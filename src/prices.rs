@@ -1,8 +1,8 @@
 //! Price lists: where they are kept, how one is made, and which one prices a trace.
 
-use crate::args::PricesArg;
 use crate::progress;
 use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use trapline_formats::{Estimate, Host, PriceList, Trace};
 use trapline_machine::doctor::{PRICE_EXITS, PRICE_ROUNDS, measure_prices};
@@ -13,6 +13,21 @@ use trapline_recorder::own_share;
 
 /// Memory of the guest that is recorded to see what recording adds.
 const MEMORY: u64 = 4 << 20;
+
+/// What exits are priced by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PricesArg {
+    /// The trace alone.
+    None,
+    /// This list.
+    File(PathBuf),
+}
+
+impl From<OsString> for PricesArg {
+    fn from(text: OsString) -> Self {
+        if text == "none" { Self::None } else { Self::File(text.into()) }
+    }
+}
 
 /// Measures this host's price list, keeps it and prints it.
 pub fn calibrate(file: Option<&Path>, json: bool) -> Result<u8> {

@@ -58,7 +58,7 @@ try {
 } catch (error) { document.title = "ERROR " + error.message; }
 </script>"##;
 
-fn browser() -> Option<PathBuf> {
+pub fn browser() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let is_there =
         |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
@@ -70,7 +70,7 @@ fn driven(browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> 
     driven_by(DRIVER, browser, dir, page, hostile, width)
 }
 
-fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
+pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
     let file = dir.join(format!("page-{width}.html"));
     let driver = driver.replacen(
         "<script>",

@@ -10,6 +10,7 @@ mod firmware;
 mod groups;
 mod html;
 mod json_schema;
+mod odd;
 mod output;
 mod prices;
 mod profiles;
