@@ -46,6 +46,8 @@ const REGISTERS: [(u8, &str); 27] = [
 /// What a site addresses, as far as it is always the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Target {
+    /// It is the site that selects.
+    selects: bool,
     /// Bus, device and function, as bits 23 to 8 of the address have them.
     function: Option<u16>,
     register: Option<u8>,
@@ -80,6 +82,7 @@ impl ConfigAccesses {
         // What is not selected answers nobody.
         let Some(selected) = self.selected else { return };
         let new = Target {
+            selects: site.address == ADDRESS,
             function: Some((selected >> 8) as u16),
             register: Some((selected & 0xfc | site.address & 3) as u8),
         };
@@ -91,14 +94,13 @@ impl ConfigAccesses {
     /// What a site addresses: "00:01.0 command". `None` where that is not always the same, or the site addresses nothing.
     pub(crate) fn of(&self, site: u32) -> Option<String> {
         let target = self.sites.get(&site)?;
-        match (target.function, target.register) {
-            (Some(function), Some(register)) => {
-                Some(format!("{} {}", place(function), register_name(register)))
-            }
-            (Some(function), None) => Some(format!("{} (several registers)", place(function))),
-            (None, Some(register)) => Some(format!("{} (several functions)", register_name(register))),
-            (None, None) => None,
-        }
+        let name = match (target.function, target.register) {
+            (Some(function), Some(register)) => format!("{} {}", place(function), register_name(register)),
+            (Some(function), None) => format!("{} (several registers)", place(function)),
+            (None, Some(register)) => format!("{} (several functions)", register_name(register)),
+            (None, None) => return None,
+        };
+        Some(if target.selects { format!("address of {name}") } else { name })
     }
 }
 
@@ -146,8 +148,10 @@ mod tests {
         access(&mut all, 2, ExitKind::PortWrite, 0xcfc, &[0]);
         access(&mut all, 0, ExitKind::PortWrite, 0xcf8, &0x8000_fb3cu32.to_le_bytes());
         access(&mut all, 2, ExitKind::PortWrite, 0xcfc, &[0]);
+        access(&mut all, 5, ExitKind::PortWrite, 0xcf8, &0x8000_0804u32.to_le_bytes());
         let name = |site| all.of(site).unwrap_or_default();
         assert_eq!(name(4), "status (several functions)");
+        assert_eq!(name(5), "address of 00:01.0 command");
         assert_eq!(name(1), "00:1f.3 register 0x45");
         assert_eq!(name(2), "00:1f.3 (several registers)");
         assert_eq!([name(0), name(7), name(9)], [""; 3]);
