@@ -9,8 +9,9 @@ mod support;
 
 use support::bare::Bare;
 use support::runs::{Host, Job, Run, record, replay_trace};
-use support::statistics::{Summary, median_of};
+use support::statistics::Summary;
 use trapline_formats::ClockMode;
+use trapline_machine::statistics;
 
 const EXITS: u64 = 20_000;
 const ROUNDS: usize = 31;
@@ -43,7 +44,8 @@ fn main() {
     println!("{:<28} {:>8} {:>8}   us per exit, median", "", "wall", "CPU");
     let names = ["bare KVM_RUN loop", "record --no-log", "record", "replay"];
     for (name, runs) in names.iter().zip(&runs) {
-        let median = |time: Time| median_of(runs.iter().map(|r| time(r) * 1e6 / r.exits as f64).collect());
+        let median =
+            |time: Time| statistics::median(runs.iter().map(|r| time(r) * 1e6 / r.exits as f64).collect());
         println!("{name:<28} {:>8.3} {:>8.3}", median(WALL), median(CPU));
     }
     println!(

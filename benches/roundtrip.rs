@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use support::bare::Bare;
 use support::runs::{Host, Job, record};
-use support::statistics::median_of;
 use trapline_formats::Trace;
+use trapline_machine::statistics::median;
 use trapline_machine::ticks;
 
 const EXITS: u64 = 30_000;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
     let mut bare = Bare::new(&host.kvm, &job.guest);
     bare.run(CHUNK as u64);
-    let bare = median_of(
+    let bare = median(
         (0..EXITS / CHUNK as u64).map(|_| per_exit(CHUNK as u64, || bare.run(CHUNK as u64))).collect(),
     );
     // A plain run keeps no time of its exits: the longer of two runs, less the shorter.
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             record(&host, &Job::port_loop(exits), None);
         })
     };
-    let plain = median_of((0..5).map(|_| (plain(2 * EXITS) - plain(EXITS)) / EXITS as f64).collect());
+    let plain = median((0..5).map(|_| (plain(2 * EXITS) - plain(EXITS)) / EXITS as f64).collect());
     record(&host, &job, Some(&path));
     let (recording, mean) = round_trip(&path);
 
@@ -63,5 +63,5 @@ fn round_trip(path: &Path) -> (f64, f64) {
     let trace = Trace::open(path).unwrap();
     let times: Vec<u64> = trace.timing().flat_map(|c| c.unwrap().1).map(|t| t.guest + t.vmm).collect();
     let mean = |times: &[u64]| times.iter().sum::<u64>() as f64 / times.len() as f64;
-    (median_of(times.chunks_exact(CHUNK).map(mean).collect()), mean(&times))
+    (median(times.chunks_exact(CHUNK).map(mean).collect()), mean(&times))
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::prices::PricesArg;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,12 @@ pub enum Verb {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Measure what each kind of exit costs here, and what recording adds, and keep it for reports.
+        #[arg(long)]
+        calibrate: bool,
+        /// Keep the price list here, instead of in the user's state directory.
+        #[arg(long, value_name = "FILE", requires = "calibrate")]
+        prices: Option<PathBuf>,
     },
     /// Record, replay and report a built-in guest: the first minute.
     Demo {
@@ -189,7 +196,11 @@ pub struct Report {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
-    /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text or JSON.
+    /// Price exits by this list (`trapline doctor --calibrate` makes one), or `none`: by the shortest intervals of the trace.
+    /// Otherwise by the list kept for the trace's host, if there is one.
+    #[arg(long, value_name = "FILE|none")]
+    pub prices: Option<PricesArg>,
+    /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text, HTML or JSON.
     #[arg(long, value_name = "TRACE")]
     pub against: Option<PathBuf>,
     /// With --against: differences of less than this many percent are none.
@@ -242,6 +253,9 @@ pub struct Export {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
+    /// As for `trapline report`; of profiles.
+    #[arg(long, value_name = "FILE|none")]
+    pub prices: Option<PricesArg>,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,

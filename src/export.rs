@@ -10,10 +10,12 @@ use trapline_formats::Trace;
 pub fn run(args: &Export) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
     let symbols = crate::report::symbols(&trace, &args.symbols, args.no_symbols)?;
+    let list = crate::prices::choose(&trace, args.prices.as_ref())?;
+    let list = list.as_ref();
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
     let (path, force) = (&args.output, args.force);
     let mut progress = |exits| bar.set_position(exits);
-    let mut profile = |kind| export::profile(&trace, symbols.clone(), kind, path, force, &mut progress);
+    let mut profile = |kind| export::profile(&trace, symbols.clone(), list, kind, path, force, &mut progress);
     let result = match args.to {
         ExportFormat::Firefox => profile(Profile::Firefox),
         ExportFormat::Perfetto => profile(Profile::Perfetto),

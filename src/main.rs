@@ -16,6 +16,7 @@ mod export;
 mod guest;
 mod inspect;
 mod learn;
+mod prices;
 mod progress;
 mod record;
 mod replay;
@@ -40,7 +41,8 @@ pub const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
-        Verb::Doctor { json } => doctor::run(json),
+        Verb::Doctor { json, calibrate: false, .. } => doctor::run(json),
+        Verb::Doctor { json, prices, .. } => prices::calibrate(prices.as_deref(), json),
         Verb::Demo { output, quiet } => demo::run(output, quiet),
         Verb::Record(args) => record::run(&args, cli.verbose),
         Verb::Learn(args) => learn::run(&args),

@@ -2,7 +2,7 @@
 
 use crate::CONDITION_HOLDS;
 use crate::args::{By, Format, Report};
-use crate::progress;
+use crate::{prices, progress};
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use trapline_analyzer::{self as analyzer, Comparison, Condition, SymbolFile, Symbols};
@@ -20,12 +20,13 @@ pub fn run(args: &Report) -> Result<u8> {
         bail!("--fail-if is by instruction: leave out --by");
     }
     if args.against.is_some()
-        && (args.by != By::Instruction || !matches!(args.format, Format::Text | Format::Json))
+        && (args.by != By::Instruction || matches!(args.format, Format::Csv | Format::Parquet))
     {
-        bail!("--against is by instruction, as text or JSON");
+        bail!("--against is by instruction, as text, HTML or JSON");
     }
     let trace = Trace::open(&args.trace)?;
     let names = symbols(&trace, &args.symbols, args.no_symbols)?;
+    let list = prices::choose(&trace, args.prices.as_ref())?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
     let by = match args.by {
         By::Instruction => analyzer::By::Site,
@@ -34,7 +35,8 @@ pub fn run(args: &Report) -> Result<u8> {
         By::Device => analyzer::By::Device,
         By::Address => analyzer::By::Address,
     };
-    let report = analyzer::Report::with_symbols(&trace, by, names, &mut |exits| bar.set_position(exits));
+    let mut progress = |exits| bar.set_position(exits);
+    let report = analyzer::Report::with_prices(&trace, by, names, list.as_ref(), &mut progress);
     bar.finish_and_clear();
     let report = report?;
     let status = check(&report, &args.fail_if)?;
@@ -44,10 +46,14 @@ pub fn run(args: &Report) -> Result<u8> {
     if let Some(other) = &args.against {
         let other = Trace::open(other)?;
         let names = symbols(&other, &args.symbols, args.no_symbols)?;
-        let before = analyzer::Report::with_symbols(&other, by, names, &mut |_| {})?;
+        let list = prices::choose(&other, args.prices.as_ref())?;
+        let before = analyzer::Report::with_prices(&other, by, names, list.as_ref(), &mut |_| {})?;
         let comparison = Comparison::of(&report, &before, args.least_change);
-        let text =
-            if args.format == Format::Json { comparison.to_json()? } else { comparison.to_text(top, WIDTH) };
+        let text = match args.format {
+            Format::Json => comparison.to_json()?,
+            Format::Html => comparison.to_html(top_rows)?,
+            _ => comparison.to_text(top, WIDTH),
+        };
         write(&text, args.output.as_deref(), args.force)?;
         return Ok(status);
     }

@@ -5,9 +5,10 @@ use crate::floor::Intervals;
 use crate::groups::Groups;
 use crate::habits::Habits;
 use crate::names::Names;
+use crate::pci::ConfigAccesses;
 use crate::stream::{Batch, Cut, batches};
 use crate::tally::Tally;
-use trapline_formats::{Event, Site, Trace};
+use trapline_formats::{Event, Site, Timing, Trace};
 
 /// The timings of one site: what its exit path is estimated from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +32,10 @@ pub(crate) struct Aggregate {
     pub(crate) intervals: Intervals,
     /// How devices are used.
     pub(crate) habits: Habits,
+    /// What accesses to PCI configuration space are for.
+    pub(crate) pci: ConfigAccesses,
+    /// The sites of the exits of the batch at hand.
+    order: Vec<u32>,
     /// Exits read.
     pub(crate) exits: u64,
     /// Exits with a timing.
@@ -55,6 +60,8 @@ impl Aggregate {
             sites: vec![SiteTime::default(); trace.sites().len()],
             intervals: Intervals::default(),
             habits: Habits::new(trace.sites(), names),
+            pci: ConfigAccesses::default(),
+            order: Vec::new(),
             exits: 0,
             timed: 0,
             interrupts: 0,
@@ -69,26 +76,43 @@ impl Aggregate {
     }
 
     fn add(&mut self, batch: &Batch, sites: &[Site], groups: &Groups, use_timings: bool) {
-        let timings = if use_timings { batch.timings.as_slice() } else { &[] };
-        let mut timings = timings.iter();
+        self.order.clear();
         for exit in batch.inputs.exits() {
             let id = exit.site as usize;
+            self.order.push(exit.site);
             // The decoder has checked the site; a missing one is skipped rather than trusted.
             let Some((site, group)) = sites.get(id).zip(groups.of_site.get(id)) else { continue };
-            let tally = &mut self.tallies[*group as usize];
-            tally.add(site, &exit);
+            self.tallies[*group as usize].add(site, &exit);
             self.habits.add(site, &exit);
-            if let Some(&timing) = timings.next() {
-                tally.time(timing);
-                self.intervals.add(site, timing);
-                self.sites[id].timed += 1;
-                self.sites[id].guest += u128::from(timing.guest);
-                self.sites[id].vmm += u128::from(timing.vmm);
-                self.timed += 1;
-            }
+            self.pci.add(site, &exit);
+        }
+        if use_timings {
+            self.time(&batch.timings, sites, groups);
         }
         self.exits += batch.inputs.len() as u64;
         let is_interrupt = |event: &Event| matches!(event, Event::Interrupt { .. } | Event::Nmi);
         self.interrupts += batch.inputs.events().filter(|(_, event)| is_interrupt(event)).count() as u64;
+    }
+    /// Adds the timings of a batch, one purpose after another: loops as short as these wait for memory many exits at a time.
+    fn time(&mut self, timings: &[Timing], sites: &[Site], groups: &Groups) {
+        let timed = || self.order.iter().map(|&site| site as usize).zip(timings);
+        for (id, timing) in timed() {
+            if let Some(&group) = groups.of_site.get(id) {
+                self.tallies[group as usize].vmm.add(timing.vmm);
+            }
+        }
+        for (id, timing) in timed() {
+            if let Some(&group) = groups.of_site.get(id) {
+                self.tallies[group as usize].guest.add(timing.guest);
+            }
+        }
+        for (id, &timing) in timed() {
+            let Some((site, time)) = sites.get(id).zip(self.sites.get_mut(id)) else { continue };
+            self.intervals.add(site, timing);
+            time.timed += 1;
+            time.guest += u128::from(timing.guest);
+            time.vmm += u128::from(timing.vmm);
+            self.timed += 1;
+        }
     }
 }

@@ -26,6 +26,15 @@ pub enum AnalyzerError {
         /// Why not.
         reason: String,
     },
+    /// A price list cannot be read.
+    #[error("cannot take prices: {0}")]
+    Prices(String),
+    /// A price list is of another host than the trace.
+    #[error("the prices are of another host: {differences}")]
+    OtherHost {
+        /// In what the hosts differ.
+        differences: String,
+    },
     /// A result cannot be serialized.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),

@@ -2,6 +2,7 @@
 //!
 //! All data stands in one JSON block; the script of the page puts it in place as text, never as markup.
 
+mod comparison;
 mod listing;
 mod phases;
 mod pictures;
@@ -24,7 +25,7 @@ const MOST_ROWS: usize = 1000;
 impl Report {
     /// The report by site as an HTML page, with at most `top` rows. The trace is read once more, for the pictures.
     pub fn to_html(&self, trace: &Trace, top: Option<usize>) -> Result<String, AnalyzerError> {
-        let labels = labels(trace, &self.symbols);
+        let labels = labels(trace, &self.symbols, &self.pci);
         let table = self.rows(Some(top.unwrap_or(MOST_ROWS)))?;
         let cells = Cells(&table);
         let sites: Vec<u32> = (0..table.height()).filter_map(|row| cells.u32("site", row)).collect();
@@ -38,6 +39,9 @@ impl Report {
             "title": title,
             "facts": self.facts(),
             "warnings": self.warnings(),
+            "path_is": self.pricing.certainty(),
+            "recorder": self.recorder_note(),
+            "legend": self.cost_in_words(),
             "totals": self.totals,
             "sites": rows,
             "sites_in_all": self.table.height(),
@@ -70,6 +74,7 @@ fn html_row(cells: Cells<'_>, row: usize, labels: &[Label], pictures: &Pictures)
         "cost_ns": cells.u64("cost_ns", row),
         "vmm_ns": cells.u64("vmm_ns", row),
         "path_ns": cells.u64("path_ns", row),
+        "recorder_ns": cells.u64("recorder_ns", row),
         "p50": cells.f64("vmm_p50_ns", row),
         "p99": cells.f64("vmm_p99_ns", row),
         "max": cells.f64("vmm_max_ns", row),

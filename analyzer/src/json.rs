@@ -10,7 +10,7 @@ use crate::totals::Totals;
 use polars::prelude::{AnyValue, Column, DataFrame};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-use trapline_formats::{ClockMode, EndReason, printable};
+use trapline_formats::{ClockMode, EndReason, Estimate, ExitKind, printable};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -25,6 +25,8 @@ struct Document<'a> {
     totals: &'a Totals,
     symbol_sources: &'a [String],
     path_floors: Vec<FloorFacts>,
+    paths: Vec<PathFacts>,
+    prices: Option<ListSummary<'a>>,
     suggestions: &'a [Suggestion],
     unclaimed: Vec<UnclaimedFacts>,
     unclosed: Vec<UnclosedFacts>,
@@ -80,6 +82,22 @@ struct FloorFacts {
 }
 
 #[derive(Serialize)]
+struct PathFacts {
+    kind: &'static str,
+    source: &'static str,
+    ns: f64,
+    low_ns: Option<f64>,
+    high_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct ListSummary<'a> {
+    made: String,
+    rounds: u32,
+    recorder_ns: Option<&'a Estimate>,
+}
+
+#[derive(Serialize)]
 struct UnclaimedFacts {
     space: &'static str,
     address: String,
@@ -123,6 +141,12 @@ impl Report {
             totals: &self.totals,
             symbol_sources: self.symbols.notes(),
             path_floors: self.floor_facts(),
+            paths: self.path_facts(),
+            prices: self.pricing.list.as_ref().map(|list| ListSummary {
+                made: safe(&list.made),
+                rounds: list.rounds,
+                recorder_ns: list.recorder_ns.as_ref(),
+            }),
             suggestions: &self.suggestions,
             unclaimed: end
                 .map_or(Vec::new(), |end| end.unclaimed.iter().map(|u| self.unclaimed_facts(u)).collect()),
@@ -183,6 +207,20 @@ impl Report {
             own_kind: f.own,
         };
         self.floors.iter().map(facts).collect()
+    }
+
+    /// The prices of what has one.
+    fn path_facts(&self) -> Vec<PathFacts> {
+        let Some(ticks) = Ticks::new(self.header.tick_hz) else { return Vec::new() };
+        let ns = |t: u64| ticks.tenths(t as f64);
+        let facts = |path: &crate::pricing::ExitPath| PathFacts {
+            kind: path.kind.name(),
+            source: path.source.name(),
+            ns: ns(path.ticks),
+            low_ns: path.interval.map(|i| ns(i[0])),
+            high_ns: path.interval.map(|i| ns(i[1])),
+        };
+        self.pricing.paths.iter().filter(|p| p.occurs && p.kind != ExitKind::Halt).map(facts).collect()
     }
 
     fn unclaimed_facts(&self, unclaimed: &trapline_formats::Unclaimed) -> UnclaimedFacts {

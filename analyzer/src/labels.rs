@@ -2,6 +2,7 @@
 
 use crate::disassembly::Disassembler;
 use crate::names::{Names, space_name};
+use crate::pci::ConfigAccesses;
 use crate::symbols::Symbols;
 use trapline_formats::{ExitKind, Site, Trace};
 
@@ -23,12 +24,18 @@ pub(crate) struct Label {
 pub(crate) struct Labeler<'a> {
     names: &'a Names,
     symbols: &'a Symbols,
+    pci: &'a ConfigAccesses,
     disassembler: Disassembler<'a>,
 }
 
 impl<'a> Labeler<'a> {
-    pub(crate) fn new(trace: &'a Trace, names: &'a Names, symbols: &'a Symbols) -> Self {
-        Self { names, symbols, disassembler: Disassembler::new(&trace.header().rewrites) }
+    pub(crate) fn new(
+        trace: &'a Trace,
+        names: &'a Names,
+        symbols: &'a Symbols,
+        pci: &'a ConfigAccesses,
+    ) -> Self {
+        Self { names, symbols, pci, disassembler: Disassembler::new(&trace.header().rewrites) }
     }
 
     /// The label of a site.
@@ -41,24 +48,25 @@ impl<'a> Labeler<'a> {
         Label {
             function: symbol.map_or(NO_SYMBOL.into(), |s| s.name.clone()),
             instruction: format!("{text} at {place}"),
-            target: target(site, self.names),
+            target: target(site, self.names, self.pci.of(id)),
         }
     }
 }
 
 /// The labels of all sites of a trace, by site number.
-pub(crate) fn labels(trace: &Trace, symbols: &Symbols) -> Vec<Label> {
+pub(crate) fn labels(trace: &Trace, symbols: &Symbols, pci: &ConfigAccesses) -> Vec<Label> {
     let names = Names::new(&trace.header().names);
-    let labeler = Labeler::new(trace, &names, symbols);
+    let labeler = Labeler::new(trace, &names, symbols, pci);
     (0..).zip(trace.sites()).map(|(id, site)| labeler.of(id, site)).collect()
 }
 
-fn target(site: &Site, names: &Names) -> String {
+fn target(site: &Site, names: &Names, register: Option<String>) -> String {
     let kind = site.kind.name();
     let Some(space) = site.kind.space() else { return kind.into() };
     match names.of(space, site.address) {
         Some(name) => {
-            format!("{kind} {:#x} {} {}", site.address, name.device, name.register).trim_end().into()
+            let register = register.map_or(name.register, Into::into);
+            format!("{kind} {:#x} {} {register}", site.address, name.device).trim_end().into()
         }
         None => format!("{kind} {:#x} ({})", site.address, space_name(space)),
     }

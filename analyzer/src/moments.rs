@@ -1,7 +1,7 @@
 //! The exits of a trace in time.
 
 use crate::error::AnalyzerError;
-use crate::floor::PathFloor;
+use crate::pricing::Pricing;
 use crate::stream::{Batch, batches};
 use crate::ticks::{Apportion, Ticks};
 use trapline_formats::{Event, ExitKind, Trace};
@@ -19,9 +19,16 @@ pub(crate) struct Moment {
     pub(crate) path_ns: u64,
     /// VMM time; of HLT, waiting.
     pub(crate) vmm_ns: u64,
+    /// Of the VMM time, what recording added; none of HLT.
+    pub(crate) recorder_ns: u64,
 }
 
 impl Moment {
+    /// What it cost; of HLT, waiting.
+    pub(crate) fn cost_ns(&self) -> u64 {
+        (self.path_ns + self.vmm_ns).saturating_sub(self.recorder_ns)
+    }
+
     /// Where the exit begins: the guest stops computing.
     pub(crate) fn exit_ns(&self) -> u64 {
         self.start_ns + self.guest_ns
@@ -51,29 +58,25 @@ pub(crate) enum Step {
 /// the trace has no clock there are none.
 pub(crate) fn moments(
     trace: &Trace,
-    floors: &[PathFloor],
+    pricing: &Pricing,
     mut each: impl FnMut(Step) -> Result<(), AnalyzerError>,
 ) -> Result<(), AnalyzerError> {
     let Some(ticks) = Ticks::new(trace.header().tick_hz) else { return Ok(()) };
-    let mut path = [0; ExitKind::ALL.len()];
-    for floor in floors {
-        path[floor.kind as usize] = floor.ticks;
-    }
-    path[ExitKind::Halt as usize] = 0;
-    let mut clock = Clock { ticks: Apportion::new(ticks), path, ends: Vec::new() };
+    let mut clock =
+        Clock { ticks: Apportion::new(ticks), recorder: Apportion::new(ticks), pricing, ends: Vec::new() };
     batches(trace, |batch| clock.add(trace, batch, &mut each))?;
     Ok(())
 }
 
-struct Clock {
+struct Clock<'a> {
     ticks: Apportion,
-    /// The exit path by kind of exit, in ticks.
-    path: [u64; ExitKind::ALL.len()],
+    recorder: Apportion,
+    pricing: &'a Pricing,
     /// Where the exits of the batch end.
     ends: Vec<u64>,
 }
 
-impl Clock {
+impl Clock<'_> {
     fn add(
         &mut self,
         trace: &Trace,
@@ -84,13 +87,16 @@ impl Clock {
         let before = self.ticks.total();
         for (exit, timing) in batch.inputs.exits().zip(&batch.timings) {
             let Some(site) = trace.sites().get(exit.site as usize) else { continue };
-            let path = self.path[site.kind as usize].min(timing.guest);
+            let is_idle = site.kind == ExitKind::Halt;
+            let path = if is_idle { 0 } else { self.pricing.path(site.kind).ticks.min(timing.guest) };
+            let recorder = if is_idle { 0 } else { self.pricing.recorder.min(timing.vmm) };
             let moment = Moment {
                 site: exit.site,
                 start_ns: self.ticks.total(),
                 guest_ns: self.ticks.next((timing.guest - path).into()),
                 path_ns: self.ticks.next(path.into()),
                 vmm_ns: self.ticks.next(timing.vmm.into()),
+                recorder_ns: self.recorder.next(recorder.into()),
             };
             self.ends.push(moment.end_ns());
             each(Step::Exit(moment))?;

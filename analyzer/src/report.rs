@@ -7,6 +7,8 @@ use crate::floor::PathFloor;
 use crate::groups::Groups;
 use crate::labels::Labeler;
 use crate::names::Names;
+use crate::pci::ConfigAccesses;
+use crate::pricing::{ExitPath, Pricing};
 use crate::stream::Cut;
 use crate::suggestions::{Suggestion, suggestions};
 use crate::symbols::Symbols;
@@ -17,7 +19,7 @@ use crate::totals::{Totals, divide};
 use polars::frame::DataFrame;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use trapline_formats::{Damage, End, Header, Trace};
+use trapline_formats::{Damage, End, Header, PriceList, Trace};
 
 /// What a recording cost, one row per site, instruction, reason, device or address.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct Report {
     pub(crate) symbols: Symbols,
     pub(crate) totals: Totals,
     pub(crate) floors: Vec<PathFloor>,
+    pub(crate) pricing: Pricing,
+    pub(crate) pci: ConfigAccesses,
     pub(crate) table: DataFrame,
     /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
     pub(crate) medians: BTreeMap<u32, [f64; 3]>,
@@ -53,14 +57,35 @@ impl Report {
         symbols: Symbols,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
+        Self::with_prices(trace, by, symbols, None, progress)
+    }
+
+    /// The same, exits priced by the price list of the trace's host. A list of another host is an error.
+    pub fn with_prices(
+        trace: &Trace,
+        by: By,
+        symbols: Symbols,
+        prices: Option<&PriceList>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, AnalyzerError> {
+        if let Some(list) = prices {
+            list.check().map_err(AnalyzerError::Prices)?;
+            let differences = list.differences(&trace.header().host);
+            if !differences.is_empty() {
+                return Err(AnalyzerError::OtherHost { differences: differences.join("; ") });
+            }
+        }
         let names = Names::new(&trace.header().names);
         let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
         let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), progress)?;
         let floors = aggregate.intervals.floors();
-        let (totals, times) = divide(&aggregate, &groups, trace.sites(), &floors, ticks);
-        let labeler = Labeler::new(trace, &names, &symbols);
-        let suggestions = suggestions(trace.sites(), &aggregate, &floors, ticks, &labeler);
+        let timed = trace.sites().iter().zip(&aggregate.sites).filter(|(_, time)| time.timed > 0);
+        let kinds = timed.map(|(site, _)| site.kind).collect();
+        let pricing = Pricing::new(prices, &floors, &kinds, ticks);
+        let (totals, times) = divide(&aggregate, &groups, trace.sites(), &pricing, ticks);
+        let labeler = Labeler::new(trace, &names, &symbols, &aggregate.pci);
+        let suggestions = suggestions(trace.sites(), &aggregate, &pricing, ticks, &labeler);
         let source = Source {
             header: trace.header(),
             sites: trace.sites(),
@@ -69,11 +94,12 @@ impl Report {
             groups: &groups,
             aggregate: &aggregate,
             times: &times,
+            pricing: &pricing,
             ticks,
         };
         let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
-        let Cut { inputs, timings } = aggregate.cut;
+        let (Cut { inputs, timings }, pci) = (aggregate.cut, aggregate.pci);
         Ok(Self {
             by,
             path: trace.path().to_owned(),
@@ -86,6 +112,8 @@ impl Report {
             symbols,
             totals,
             suggestions,
+            pricing,
+            pci,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
             medians,
@@ -115,6 +143,11 @@ impl Report {
     /// The estimated exit path by kind of exit; empty where the trace holds no timing.
     pub fn floors(&self) -> &[PathFloor] {
         &self.floors
+    }
+
+    /// The exit path that exits are priced by, for every kind of exit.
+    pub fn paths(&self) -> &[ExitPath] {
+        &self.pricing.paths
     }
 
     /// What could be changed at dear sites, the most promising first.

@@ -3,9 +3,9 @@
 //! Each rule checks its precondition in the trace. What it would save is a range, from this recording and for it.
 
 use crate::aggregate::Aggregate;
-use crate::floor::PathFloor;
 use crate::habits::{DeviceHabits, Effect, SiteHabits};
 use crate::labels::Labeler;
+use crate::pricing::Pricing;
 use crate::ticks::Ticks;
 use serde::Serialize;
 use trapline_formats::{ExitKind, Site, Space};
@@ -68,17 +68,15 @@ struct Case<'a> {
 pub(crate) fn suggestions(
     sites: &[Site],
     aggregate: &Aggregate,
-    floors: &[PathFloor],
+    pricing: &Pricing,
     ticks: Option<Ticks>,
     labeler: &Labeler<'_>,
 ) -> Vec<Suggestion> {
     let cost = |id: usize| {
-        let time = aggregate.sites[id];
-        let path = u128::from(floors[sites[id].kind as usize].ticks) * u128::from(time.timed);
-        (time.vmm, path.min(time.guest))
+        let cost = pricing.of_site(sites[id].kind, aggregate.sites[id]);
+        (cost.cost - cost.path, cost.path)
     };
-    let is_cost = |id: &usize| sites[*id].kind != ExitKind::Halt;
-    let all: u128 = (0..sites.len()).filter(is_cost).map(|id| cost(id).0 + cost(id).1).sum();
+    let all: u128 = (0..sites.len()).map(|id| cost(id).0 + cost(id).1).sum();
     let mut suggestions = Vec::new();
     for (id, site) in sites.iter().enumerate() {
         let Some((habits, device)) = aggregate.habits.of(id as u32).filter(|(h, _)| h.exits >= FEWEST) else {

@@ -5,6 +5,7 @@ use crate::disassembly::{Disassembler, Disassembly};
 use crate::groups::Groups;
 use crate::histogram::Histogram;
 use crate::names::{Names, space_name};
+use crate::pricing::Pricing;
 use crate::symbols::{Symbol, Symbols};
 use crate::tally::Tally;
 use crate::ticks::Ticks;
@@ -25,6 +26,7 @@ pub(crate) struct Source<'a> {
     pub(crate) groups: &'a Groups,
     pub(crate) aggregate: &'a Aggregate,
     pub(crate) times: &'a [RowTime],
+    pub(crate) pricing: &'a Pricing,
     pub(crate) ticks: Option<Ticks>,
 }
 
@@ -83,7 +85,10 @@ impl Source<'_> {
             rows.iter().map(|row| common(self.sites_of(row.members).map(|s| disassembler.of(s)))).collect();
         let name = |s: &Site| s.kind.space().and_then(|space| self.names.of(space, s.address));
         let device = |s: &Site| name(s).map(|n| n.device.into_owned());
-        let register = |s: &Site| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty());
+        let register = |&id: &u32| {
+            let named = || name(&self.sites[id as usize]).map(|n| n.register.into_owned());
+            self.aggregate.pci.of(id).or_else(named).filter(|r| !r.is_empty())
+        };
         vec![
             column("site", rows.iter().map(|row| common(row.members.iter().copied())).collect()),
             column("sites", rows.iter().map(|row| row.members.len() as u32).collect()),
@@ -157,7 +162,7 @@ impl Source<'_> {
             ),
             column(
                 "register",
-                rows.iter().map(|row| common(self.sites_of(row.members).map(register)).flatten()).collect(),
+                rows.iter().map(|row| common(row.members.iter().map(register)).flatten()).collect(),
             ),
         ]
     }
@@ -177,6 +182,14 @@ impl Source<'_> {
         let each = |value: &dyn Fn(&RowTime) -> u64| -> Vec<Option<u64>> {
             rows.iter().map(|row| Some(row).filter(priced).map(|row| value(&row.time))).collect()
         };
+        let each_known =
+            |value: &dyn Fn(&RowTime) -> u64, known: &dyn Fn(&Row<'_>) -> bool| -> Vec<Option<u64>> {
+                let known = |row: &&Row<'_>| priced(row) && known(row);
+                rows.iter().map(|row| Some(row).filter(known).map(|row| value(&row.time))).collect()
+            };
+        let has_interval =
+            |row: &Row<'_>| self.sites_of(row.members).all(|s| self.pricing.path(s.kind).interval.is_some());
+        let interval = |end: usize| each_known(&|t| t.path_interval_ns[end], &has_interval);
         let share = |value: &dyn Fn(&RowTime) -> u128, whole| -> Vec<Option<f64>> {
             rows.iter()
                 .map(|row| Some(row).filter(priced).and_then(|row| percent(value(&row.time), whole)))
@@ -185,18 +198,36 @@ impl Source<'_> {
         vec![
             column("timed", rows.iter().map(|row| row.tally.vmm.count()).collect()),
             column("cost_percent", share(&|t| t.cost, cost)),
-            column("cost_ns", each(&|t| t.vmm_ns.saturating_add(t.path_ns))),
+            column("cost_ns", each(&|t| t.vmm_ns.saturating_add(t.path_ns).saturating_sub(t.recorder_ns))),
             column("path_ns", each(&|t| t.path_ns)),
+            column("path_source", self.path_sources(rows, priced)),
+            column("path_low_ns", interval(0)),
+            column("path_high_ns", interval(1)),
+            // Tracepoints measure it one day.
+            column("tracepoint_ns", vec![None::<u64>; rows.len()]),
             column("time_percent", share(&|t| t.time, time)),
             column(
                 "vmm_ns",
                 rows.iter().map(|row| Some(row).filter(timed).map(|row| row.time.vmm_ns)).collect(),
             ),
+            column("recorder_ns", each_known(&|t| t.recorder_ns, &|_| self.pricing.recorder > 0)),
             column(
                 "guest_ns",
                 rows.iter().map(|row| Some(row).filter(timed).map(|row| row.time.guest_ns)).collect(),
             ),
         ]
+    }
+
+    /// Where the paths of a row come from.
+    fn path_sources(
+        &self,
+        rows: &[Row<'_>],
+        priced: impl Fn(&&Row<'_>) -> bool,
+    ) -> Vec<Option<&'static str>> {
+        let source = |row: &Row<'_>| {
+            common(self.sites_of(row.members).map(|s| self.pricing.path(s.kind).source.name()))
+        };
+        rows.iter().map(|row| Some(row).filter(&priced).and_then(source)).collect()
     }
 
     /// How long single exits of a row took.

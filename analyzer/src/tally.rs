@@ -1,7 +1,7 @@
 //! What is counted for one row of a report while the exits stream by.
 
 use crate::histogram::Histogram;
-use trapline_formats::{Exit, Site, Timing};
+use trapline_formats::{Exit, Site};
 
 /// Distinct values are told up to this number; more are "many".
 pub(crate) const VALUES: usize = 16;
@@ -50,13 +50,6 @@ impl Tally {
                 self.values.add(scalar(exit.data));
             }
         }
-    }
-
-    /// Adds the timing of an exit.
-    #[inline]
-    pub(crate) fn time(&mut self, timing: Timing) {
-        self.vmm.add(timing.vmm);
-        self.guest.add(timing.guest);
     }
 }
 

@@ -20,6 +20,11 @@ impl Ticks {
         u64::try_from(ticks.saturating_mul(NS_PER_S).saturating_add(hz / 2) / hz).unwrap_or(u64::MAX)
     }
 
+    /// Whole ticks of a duration.
+    pub(crate) fn of_ns(self, ns: f64) -> u64 {
+        (ns * self.hz as f64 / NS_PER_S as f64).round() as u64
+    }
+
     /// Nanoseconds with one decimal: a tick is often less than a nanosecond.
     pub(crate) fn tenths(self, ticks: f64) -> f64 {
         (ticks * 1e10 / self.hz as f64).round() / 10.0

@@ -30,6 +30,7 @@ mod exit;
 mod header;
 mod inputs;
 pub mod memory;
+mod prices;
 mod reader;
 mod sparse;
 mod state;
@@ -49,6 +50,7 @@ pub use header::{
     ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, StandIns, Suspect,
 };
 pub use inputs::{InputChunk, InputEncoder};
+pub use prices::{Estimate, Price, PriceList, Unpriced};
 pub use reader::{BlockPlace, Damage, Trace};
 pub use state::{
     CONTROL_NAMES, CpuState, DebugRegisters, Difference, GENERAL_NAMES, PendingEvents, RFLAGS_RF, Registers,

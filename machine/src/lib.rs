@@ -23,6 +23,7 @@ mod probe;
 mod site;
 pub mod stand_in;
 mod state;
+pub mod statistics;
 mod ticks;
 mod unfinished;
 mod xsave;

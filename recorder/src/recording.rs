@@ -9,6 +9,7 @@ use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
 use crate::learn::{Watch, Watched};
 use crate::log::Log;
+use crate::own_share::Timed;
 use crate::platform::Platform;
 use crate::rewrite::Port;
 use crate::timer::{HostTimer, StopHandle};
@@ -156,6 +157,20 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         let result = self.machine.run(&mut watch);
         drop(timer);
         watch.finish(result, &mut self.machine)
+    }
+
+    /// Runs without a log, but timed: the mean VMM time of an exit, in ticks.
+    pub(crate) fn time(mut self) -> Result<f64, RecorderError> {
+        let clock = Clock::new(self.options.clock, self.header.tick_hz);
+        let nobody = &mut |_: Progress<'_>| {};
+        let handler =
+            RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, nobody);
+        let mut timed = Timed::new(handler);
+        self.machine.start_timing();
+        let result = self.machine.run(&mut timed);
+        let mean = timed.mean();
+        timed.handler.finish(result, &mut self.machine)?;
+        Ok(mean)
     }
 
     /// The machine, before the recording starts.

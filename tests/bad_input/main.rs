@@ -13,5 +13,6 @@ mod output;
 #[path = "../end_to_end/support/plain.rs"]
 #[expect(dead_code, reason = "the other tests compare streams, too")]
 mod plain;
+mod prices;
 mod program;
 mod traces;

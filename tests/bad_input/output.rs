@@ -166,7 +166,7 @@ fn a_recording_compared_with_itself_is_the_same_and_with_no_trace_an_error() {
     folder.run(&["report", "run.trap", "--against", "missing.trap"]).says(2, &["missing.trap"]);
     folder
         .run(&["report", "run.trap", "--against", "run.trap", "--format", "csv"])
-        .says(2, &["text or JSON"]);
+        .says(2, &["text, HTML or JSON"]);
     folder
         .run(&["report", "run.trap", "--symbols", "guest.bin"])
         .says(2, &["cannot take symbols from guest.bin"]);

@@ -27,6 +27,8 @@ impl Folder {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
+        // What its user has calibrated is none of a test's business.
+        command.env("XDG_STATE_HOME", self.0.path());
         command
     }
 

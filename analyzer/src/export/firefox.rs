@@ -48,7 +48,7 @@ fn build(source: &Source<'_>) -> Result<Profile, AnalyzerError> {
         .collect();
     let names = [profile.intern_string("HLT"), profile.intern_string("interrupt")];
     let mut run: Option<Run> = None;
-    moments(source.trace, source.report.floors(), |step| {
+    moments(source.trace, &source.report.pricing, |step| {
         match step {
             Step::Exit(moment) if source.trace.sites().get(moment.site as usize).is_some_and(is_idle) => {
                 let timing = MarkerTiming::Interval(at(moment.vmm_start_ns()), at(moment.end_ns()));
@@ -101,7 +101,7 @@ impl Run {
     const LONGEST_NS: u64 = 1_000_000;
 
     fn new(moment: Moment) -> Self {
-        Self { site: moment.site, start_ns: moment.exit_ns(), cost_ns: moment.path_ns + moment.vmm_ns }
+        Self { site: moment.site, start_ns: moment.exit_ns(), cost_ns: moment.cost_ns() }
     }
 
     fn fits(&self, moment: Moment) -> bool {
@@ -109,7 +109,7 @@ impl Run {
     }
 
     fn add(&mut self, moment: Moment) {
-        self.cost_ns += moment.path_ns + moment.vmm_ns;
+        self.cost_ns += moment.cost_ns();
     }
 }
 

@@ -32,7 +32,7 @@ const NMI: u64 = 256;
 pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> Written {
     let mut stream = Stream { out, error: None, named: BTreeSet::new() };
     stream.tracks(&source.report.path().file_name().unwrap_or_default().to_string_lossy());
-    moments(source.trace, source.report.floors(), |step| {
+    moments(source.trace, &source.report.pricing, |step| {
         match step {
             Step::Exit(moment) => {
                 let site = moment.site as usize;

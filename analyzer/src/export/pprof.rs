@@ -12,7 +12,7 @@ use std::io::Write;
 const VALUES: [(&str, &str, &str); 5] = [
     ("exits", "count", "count"),
     ("vmm", "nanoseconds", "vmm_ns"),
-    ("path_estimated", "nanoseconds", "path_ns"),
+    ("path", "nanoseconds", "path_ns"),
     ("cost", "nanoseconds", "cost_ns"),
     ("idle", "nanoseconds", "vmm_ns"),
 ];

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::symbols::Symbols;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use trapline_formats::Trace;
+use trapline_formats::{PriceList, Trace};
 
 /// A format of profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +35,15 @@ pub(super) struct Source<'a> {
 pub fn profile(
     trace: &Trace,
     symbols: Symbols,
+    prices: Option<&PriceList>,
     kind: Profile,
     path: &Path,
     replace: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), AnalyzerError> {
     let output = Output::create(path, replace)?;
-    let labels = labels(trace, &symbols);
-    let report = Report::with_symbols(trace, By::Site, symbols, progress)?;
+    let report = Report::with_prices(trace, By::Site, symbols, prices, progress)?;
+    let labels = labels(trace, report.symbols(), &report.pci);
     let source = Source { trace, report, labels };
     let mut out = BufWriter::new(output.file());
     let written = match kind {

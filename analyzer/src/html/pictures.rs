@@ -60,7 +60,7 @@ impl Pictures {
             interrupts: none(),
             sites: sites.iter().map(|&number| (number, site.clone())).collect(),
         };
-        moments(trace, report.floors(), |step| {
+        moments(trace, &report.pricing, |step| {
             match step {
                 Step::Exit(moment) => {
                     let idle = trace.sites().get(moment.site as usize).is_some_and(is_idle);
@@ -87,7 +87,7 @@ impl Pictures {
         let bin = self.bin(moment.exit_ns());
         self.exits[bin] += 1;
         if let Some(site) = self.sites.get_mut(&moment.site) {
-            site.heat[bin] += moment.path_ns + moment.vmm_ns;
+            site.heat[bin] += moment.cost_ns();
             *site.vmm.entry(bucket(moment.vmm_ns)).or_default() += 1;
             *site.run.entry(bucket(moment.guest_ns + moment.path_ns)).or_default() += 1;
         }
@@ -177,7 +177,7 @@ mod tests {
             let mut pictures = pictures(bin_ns);
             let mut start_ns = 0;
             for (guest_ns, path_ns, vmm_ns) in moments {
-                let moment = Moment { site: 0, start_ns, guest_ns, path_ns, vmm_ns };
+                let moment = Moment { site: 0, start_ns, guest_ns, path_ns, vmm_ns, recorder_ns: 0 };
                 pictures.add(&moment, false);
                 start_ns = moment.end_ns();
             }

@@ -70,11 +70,7 @@ impl Page<'_> {
     pub(super) fn legend(&mut self) {
         let mut text = String::new();
         if self.report.totals.timed_exits > 0 {
-            text.push_str(
-                "Cost is VMM time, measured, and the exit path, estimated from the shortest KVM_RUN intervals of its \
-                 kind of exit. VMM: from the return of KVM_RUN to its next entry. KVM_RUN: from its entry to its return, \
-                 which is the guest's own computing and the exit path together.",
-            );
+            text.push_str(&self.report.cost_in_words());
         }
         if self.lines.iter().any(|l| l.contains(NONE)) {
             text.push_str(" –: too few exits for this number (p50 needs 20, p90 100, p99 1,000).");

@@ -2,7 +2,7 @@
 
 use super::Page;
 use super::layout::{self, Column};
-use super::numbers::{bar, count, counted, duration, percentages, size};
+use super::numbers::{bar, count, counted, duration, percent, percentages, size};
 use crate::report::Report;
 use std::fmt::Display;
 use trapline_formats::{ClockMode, printable};
@@ -49,7 +49,7 @@ impl Page<'_> {
         }
         let parts = [
             ("VMM", "measured", t.vmm_ns, "our process, after exits"),
-            ("exit path", "estimated", t.path_ns, "kernel and hardware"),
+            ("exit path", self.report.pricing.certainty(), t.path_ns, "kernel and hardware"),
             ("guest", "estimated", t.guest_ns, "its own computing"),
             ("idle", "measured", t.idle_ns, "waiting in HLT"),
         ];
@@ -66,6 +66,10 @@ impl Page<'_> {
         ];
         self.blank();
         self.lines.extend(layout::table(columns, self.width, &[parts.len()]));
+        if let Some(note) = self.report.recorder_note() {
+            self.blank();
+            self.paragraph(&note);
+        }
     }
 }
 
@@ -99,6 +103,14 @@ impl Report {
             let why =
                 report.timing_damage.as_ref().map_or(String::new(), |d| format!(": {}", safe(&d.reason)));
             warnings.push(format!("TIMES MISSING: {timed}{why}."));
+        }
+        let bounded = report.totals.bounded_sites;
+        if bounded > 0 {
+            warnings.push(format!(
+                "PRICES BOUNDED: at {} the price list asks more for the exit path than KVM_RUN took in all; their path is \
+                 what it took.",
+                counted(bounded, "site")
+            ));
         }
         for unclosed in report.end.iter().flat_map(|end| &end.unclosed).take(FEW) {
             warnings.push(format!(
@@ -155,6 +167,9 @@ impl Report {
             _ => format!("exits timed by {} at {:.3} MHz", safe(&header.tick_source), hz / 1e6),
         };
         fact("clock", &list([devices.into(), measured]));
+        if report.totals.timed_exits > 0 {
+            fact("path", &safe(report.pricing.source_in_words()));
+        }
         let ended = match &report.end {
             Some(end) => safe(end.reason.to_string()),
             None => "unknown, the end of the trace is missing".into(),
@@ -168,6 +183,38 @@ impl Report {
             &list([size(report.file_bytes), per_exit, named("recorded by trapline", &header.recorder)]),
         );
         facts
+    }
+}
+
+impl Report {
+    /// What the recorder had of the VMM time.
+    pub(crate) fn recorder_note(&self) -> Option<String> {
+        let share = self.pricing.list.as_ref()?.recorder_ns?;
+        let totals = &self.totals;
+        (totals.timed_exits > 0).then(|| {
+            format!(
+                "Of the VMM time, {} ({} %) are the recorder's own and no cost: {:.0} ns an exit (95 % confidence: {:.0} to \
+                 {:.0}), measured by the price list, estimated here.",
+                duration(totals.recorder_ns),
+                percent(totals.recorder_ns as f64 * 100.0 / totals.vmm_ns.max(1) as f64),
+                share.median,
+                share.low,
+                share.high
+            )
+        })
+    }
+
+    /// What cost is.
+    pub(crate) fn cost_in_words(&self) -> String {
+        let recorder = if self.pricing.recorder > 0 { ", less the recorder's share of it" } else { "" };
+        let path = match self.pricing.list {
+            Some(_) => "by the price list of the host",
+            None => "estimated from the shortest KVM_RUN intervals of its kind of exit",
+        };
+        format!(
+            "Cost is VMM time, measured{recorder}, and the exit path, {path}. VMM: from the return of KVM_RUN to its next \
+             entry. KVM_RUN: from its entry to its return, which is the guest's own computing and the exit path together."
+        )
     }
 }
 

@@ -126,3 +126,31 @@ fn top_keeps_the_dearest_rows_and_idleness() {
     assert!(text.contains("the dearest 2 of 7") && text.contains("(5 other sites)"), "{text}");
     assert_eq!(RARE, 6);
 }
+
+#[test]
+fn an_access_to_configuration_space_names_what_it_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trace = SyntheticTrace::create(&dir.path().join("a.trap"), &header());
+    let select = trace.site(ExitKind::PortWrite, 0xcf8, 4, 0x8000, &[0xef]);
+    let command = trace.site(ExitKind::PortWrite, 0xcfc, 2, 0x8010, &[0x66, 0xef]);
+    let scan = trace.site(ExitKind::PortRead, 0xcfc, 4, 0x8020, &[0xed]);
+    for device in 0..4u32 {
+        trace.exit(select, &(0x8000_0000 | device << 11).to_le_bytes(), 3000, 1000);
+        trace.exit(scan, &[0xff; 4], 3000, 1000);
+    }
+    trace.exit(select, &0x8000_0804u32.to_le_bytes(), 3000, 1000);
+    trace.exit(command, &[6, 0], 3000, 1000);
+    let path = trace.end(halted());
+    let report = report(&path, By::Site);
+    let cells = Cells(report.table());
+    let named = |site| {
+        let row = cells.u32s("site").iter().position(|s| *s == Some(site)).unwrap();
+        (cells.strs("device")[row].unwrap().to_owned(), cells.strs("register")[row].unwrap().to_owned())
+    };
+    let pci = |register: &str| ("PCI configuration".to_owned(), register.to_owned());
+    assert_eq!(named(command), pci("00:01.0 command"));
+    assert_eq!(named(scan), pci("vendor ID (several functions)"));
+    assert_eq!(named(select), pci("address"));
+    let page = report.to_html(&trapline_formats::Trace::open(&path).unwrap(), None).unwrap();
+    assert!(page.contains("port-write 0xcfc PCI configuration 00:01.0 command"));
+}

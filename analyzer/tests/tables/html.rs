@@ -4,7 +4,7 @@ use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{recorded, report};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use trapline_analyzer::{By, Report, SymbolFile, Symbols};
+use trapline_analyzer::{By, Comparison, Report, SymbolFile, Symbols};
 use trapline_formats::{ExitKind, NamedRange, Space, Trace};
 
 const HOSTILE: &str = "</script><script>window.hacked=1</script><img/src=x/onerror=hacked=1>";
@@ -58,7 +58,7 @@ try {
 } catch (error) { document.title = "ERROR " + error.message; }
 </script>"##;
 
-fn browser() -> Option<PathBuf> {
+pub fn browser() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let is_there =
         |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
@@ -67,8 +67,12 @@ fn browser() -> Option<PathBuf> {
 
 /// Opens a page at a width, drives it, and gives back its title.
 fn driven(browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
+    driven_by(DRIVER, browser, dir, page, hostile, width)
+}
+
+pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
     let file = dir.join(format!("page-{width}.html"));
-    let driver = DRIVER.replacen(
+    let driver = driver.replacen(
         "<script>",
         &format!(
             "<script>const HOSTILE = {};",
@@ -92,6 +96,64 @@ fn driven(browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> 
     let dom = String::from_utf8_lossy(&output.stdout).into_owned();
     let title = dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
     title.unwrap_or_else(|| panic!("no title: {dom}{}", String::from_utf8_lossy(&output.stderr))).0.to_owned()
+}
+
+/// What a user does with a comparison.
+const COMPARING: &str = r##"<script>
+const found = [];
+const check = (what, is) => { if (!is) found.push(what); };
+window.addEventListener("error", e => { document.title = "ERROR " + e.message; });
+try {
+  const rows = () => [...document.querySelectorAll("#sites tbody tr")];
+  const changed = document.getElementById("changed"), filter = document.getElementById("filter");
+  check("changed only", rows().length === 2);
+  check("new and gone", ["new", "gone"].every(word => document.getElementById("sites").textContent.includes(word)));
+  changed.click();
+  check("all", rows().length === data.pairs.length && rows().length === 3);
+  document.querySelectorAll("#sites th button")[0].click();
+  const counts = rows().map(r => Number(r.children[0].textContent.replaceAll(",", "")));
+  check("descending", counts.every((n, i) => i === 0 || counts[i - 1] >= n));
+  filter.value = "no such thing"; filter.dispatchEvent(new Event("input"));
+  check("filtered", rows().length === 0);
+  filter.value = ""; filter.dispatchEvent(new Event("input"));
+  check("sums", document.getElementById("sums").textContent.includes("300 before, 400 now (+33.3 %)"));
+  check("no hostile markup", !window.hacked && !document.querySelector("img"));
+  check("hostile text", document.body.textContent.includes(HOSTILE));
+  check("no wider than the window", document.documentElement.scrollWidth <= innerWidth);
+  document.title = found.length ? "FOUND " + found.join("; ") : "FINE";
+} catch (error) { document.title = "ERROR " + error.message; }
+</script>"##;
+
+#[test]
+fn a_page_of_two_recordings_shows_what_changed_and_no_markup_of_the_guest() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = |name: &str, sites: [u64; 2]| {
+        let mut header = header();
+        header.names = vec![NamedRange {
+            space: Space::Port,
+            start: 0x10,
+            end: 0x20,
+            device: HOSTILE.into(),
+            register: HOSTILE.into(),
+        }];
+        let mut trace = SyntheticTrace::create(&dir.path().join(name), &header);
+        for number in sites {
+            let site =
+                trace.site(ExitKind::PortRead, 0x10 + number, 1, 0x8000 + 16 * number, &[0xe4, number as u8]);
+            (0..100 * (number + 1)).for_each(|_| trace.exit(site, &[0], 3000, 900));
+        }
+        report(&trace.end(halted()), By::Site)
+    };
+    let (before, now) = (written("before", [0, 1]), written("now", [0, 2]));
+    let page = Comparison::of(&now, &before, 5.0).to_html(None).unwrap();
+    assert_eq!(page.matches("<script").count(), 2, "the data and the page's own");
+    let Some(browser) = browser() else {
+        eprintln!("SKIPPED: no browser drives the page: `apt-get install chromium`");
+        return;
+    };
+    for width in [1280, 500] {
+        assert_eq!(driven_by(COMPARING, &browser, dir.path(), &page, HOSTILE, width), "FINE", "{width}");
+    }
 }
 
 /// A trace whose names all try to be markup.

@@ -13,8 +13,8 @@ fn exported(kind: Profile) -> (tempfile::TempDir, PathBuf, PathBuf) {
     let (dir, path) = recorded();
     let out = dir.path().join("profile");
     let trace = Trace::open(&path).unwrap();
-    profile(&trace, Symbols::none(), kind, &out, false, &mut |_| {}).unwrap();
-    let again = profile(&trace, Symbols::none(), kind, &out, false, &mut |_| {});
+    profile(&trace, Symbols::none(), None, kind, &out, false, &mut |_| {}).unwrap();
+    let again = profile(&trace, Symbols::none(), None, kind, &out, false, &mut |_| {});
     assert!(matches!(again, Err(AnalyzerError::Exists { .. })));
     (dir, path, out)
 }
@@ -120,7 +120,7 @@ fn a_pprof_profile_holds_every_site_with_its_exits_and_costs() {
     assert_eq!(texts[0], "");
     let text = |field: Option<&Field>| texts[field.unwrap().number() as usize].clone();
     let types: Vec<_> = profile.all(1).map(|t| text(t.message().one(1))).collect();
-    assert_eq!(types, ["exits", "vmm", "path_estimated", "cost", "idle"]);
+    assert_eq!(types, ["exits", "vmm", "path", "cost", "idle"]);
     assert_eq!(texts[profile.one(14).unwrap().number() as usize], "cost");
     let functions: BTreeMap<_, _> =
         profile.all(5).map(Field::message).map(|f| (f.one(1).unwrap().number(), text(f.one(2)))).collect();
@@ -242,7 +242,7 @@ fn a_trace_without_exits_or_times_makes_a_profile_all_the_same() {
     let trace = Trace::open(&path).unwrap();
     for kind in [Profile::Firefox, Profile::Perfetto, Profile::Pprof, Profile::Folded] {
         let out = dir.path().join(format!("{kind:?}"));
-        profile(&trace, Symbols::none(), kind, &out, false, &mut |_| {}).unwrap();
+        profile(&trace, Symbols::none(), None, kind, &out, false, &mut |_| {}).unwrap();
         assert!(Path::new(&out).exists());
     }
 }

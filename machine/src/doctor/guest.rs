@@ -24,7 +24,8 @@ use crate::error::{MachineError, refused};
 use crate::exit::RunPage;
 use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE};
 use crate::memory::Memory;
-use crate::{kick, msr};
+use crate::ticks::ticks;
+use crate::{ioctl, kick, msr};
 use kvm_bindings::{
     CpuId, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, kvm_enable_cap, kvm_regs, kvm_sregs,
     kvm_vcpu_events,
@@ -163,16 +164,23 @@ impl Guest {
 
     /// One KVM_RUN.
     pub(super) fn run(&mut self) -> Stop {
+        self.timed_run().0
+    }
+
+    /// One KVM_RUN, and the ticks from its entry to its return.
+    pub(super) fn timed_run(&mut self) -> (Stop, u64) {
         let armed = kick::arm(self.page.immediate_exit());
-        let result = self.vcpu.run().map(|_| ()).map_err(|e: kvm_ioctls::Error| e.errno());
+        let entry = ticks();
+        let result = ioctl::run(&mut self.vcpu);
+        let spent = ticks().wrapping_sub(entry);
         drop(armed);
         if result.is_err() {
             kick::take();
             self.page.get_mut().immediate_exit = 0;
         }
-        let stop = Stop::of(result, &mut self.page);
+        let stop = Stop::of(result.map_err(rustix::io::Errno::raw_os_error), &mut self.page);
         self.in_exit = stop.is_unfinished();
-        stop
+        (stop, spent)
     }
 
     /// Runs on, giving reads zeros, until the code is at its end or something else happens.

@@ -25,6 +25,7 @@ mod interrupts;
 mod kicks;
 mod lab;
 mod msrs;
+mod prices;
 mod probe;
 mod report;
 mod rip;
@@ -41,6 +42,7 @@ mod window;
 
 pub use cpuid::cpuid_can_hide;
 pub use msrs::x2apic_exits;
+pub use prices::{PRICE_EXITS, PRICE_ROUNDS, Prices, measure_prices};
 pub use report::{
     Capability, Cost, Fate, Finding, Group, InstructionFate, ModeFate, Report, SCHEMA_VERSION, Spread,
     Verdict,
