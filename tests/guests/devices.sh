@@ -22,6 +22,6 @@ if [ -e /dev/hwrng ]; then
     echo "trapline-varies: $(head -c 16 /dev/hwrng | md5sum)"
     step "random numbers by $(cat /sys/class/misc/hw_random/rng_current)"
 fi
-read -r typed < /dev/hvc0; echo "typed: $typed" > /dev/hvc0
+echo 'say something' > /dev/hvc0; read -r typed < /dev/hvc0; echo "typed: $typed" > /dev/hvc0
 step "console: $typed"
 step 'end: power off'; umount /mnt; poweroff -f

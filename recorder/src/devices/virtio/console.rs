@@ -19,6 +19,9 @@ pub struct Console {
     typed: VecDeque<u8>,
     /// The driver may have given a buffer for typed bytes.
     can_receive: bool,
+    /// The guest has printed something: somebody is there to read. Linux throws away what comes while its driver is still
+    /// starting.
+    is_used: bool,
 }
 
 impl Console {
@@ -31,7 +34,7 @@ impl Console {
         done: &mut Done,
     ) -> Result<bool, Broken> {
         for _ in 0..QUEUE {
-            if which == RECEIVE && self.typed.is_empty() {
+            if which == RECEIVE && !self.has_news() {
                 return Ok(false);
             }
             let Some(request) = Request::next(queue, memory)? else {
@@ -62,6 +65,7 @@ impl Console {
 
     fn transmit(&mut self, request: &Request, memory: &Transfers<'_>) -> Result<u32, Broken> {
         self.output.extend(request.read(memory)?);
+        self.is_used = true;
         Ok(0)
     }
 }
@@ -80,7 +84,7 @@ impl Device for Console {
     }
 
     fn has_news(&self) -> bool {
-        self.can_receive && !self.typed.is_empty()
+        self.can_receive && self.is_used && !self.typed.is_empty()
     }
 
     fn work(
@@ -91,7 +95,8 @@ impl Device for Console {
     ) -> Result<Done, Broken> {
         let mut done = Done::default();
         self.can_receive |= notified & (1 << RECEIVE) != 0;
-        for (which, queue) in queues.iter_mut().enumerate() {
+        // What is printed first: typed bytes may wait for it.
+        for (which, queue) in queues.iter_mut().enumerate().rev() {
             let is_due = if which == TRANSMIT { notified & (1 << TRANSMIT) != 0 } else { self.has_news() };
             if is_due && self.serve(which, queue, memory, &mut done)? {
                 done.unfinished |= 1 << which;
@@ -101,7 +106,7 @@ impl Device for Console {
     }
 
     fn reset(&mut self) {
-        self.can_receive = false;
+        (self.can_receive, self.is_used) = (false, false);
     }
 
     fn type_in(&mut self, bytes: &[u8]) -> Option<usize> {
