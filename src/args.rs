@@ -173,6 +173,9 @@ pub struct Report {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
+    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit. By instruction.
+    #[arg(long, conflicts_with = "against")]
+    pub stacks: bool,
     /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text or JSON.
     #[arg(long, value_name = "TRACE")]
     pub against: Option<PathBuf>,
@@ -226,6 +229,9 @@ pub struct Export {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
+    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit.
+    #[arg(long)]
+    pub stacks: bool,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,

@@ -21,6 +21,7 @@ mod record;
 mod replay;
 mod report;
 mod safe;
+mod stacks;
 mod terminal;
 mod triple_fault;
 

@@ -35,8 +35,7 @@ pub fn run(args: &Replay) -> Result<u8> {
             if args.repeat > 1 {
                 say!("replay {round} of {}:", args.repeat);
             }
-            say!("{divergence}");
-            explain(&trace, &divergence)?;
+            say!("{}", told(&trace, &divergence));
             return Ok(DIVERGED);
         }
         exits = replay.exits;
@@ -47,20 +46,21 @@ pub fn run(args: &Replay) -> Result<u8> {
     Ok(0)
 }
 
-/// Names what is known to be open, and what may close it.
-fn explain(trace: &Trace, divergence: &Divergence) -> Result<()> {
+/// A divergence, what is known to be open, and what may close it.
+pub fn told(trace: &Trace, divergence: &Divergence) -> String {
+    let mut text = divergence.to_string();
     let known = trace.end().map(|end| end.unclosed.as_slice()).unwrap_or_default();
     let before = || known.iter().filter(|u| u.exit <= divergence.exit);
     for unclosed in before() {
-        say!(
-            "\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
+        text.push_str(&format!(
+            "\n\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
             safe::text(&unclosed.source),
             unclosed.exit,
             safe::text(&unclosed.evidence)
-        );
+        ));
     }
     if before().next().is_some() || !divergence.leads.is_empty() {
-        say!("\nwhat to try: {}", what_to_try(trace.header().suspects.len()));
+        text.push_str(&format!("\n\nwhat to try: {}", what_to_try(trace.header().suspects.len())));
     }
-    Ok(())
+    text
 }

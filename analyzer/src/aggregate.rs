@@ -5,6 +5,8 @@ use crate::floor::Intervals;
 use crate::groups::Groups;
 use crate::habits::Habits;
 use crate::names::Names;
+use crate::stack_costs::StackTimes;
+use crate::stacks::Stacks;
 use crate::stream::{Batch, Cut, batches};
 use crate::tally::Tally;
 use trapline_formats::{Event, Site, Trace};
@@ -31,6 +33,8 @@ pub(crate) struct Aggregate {
     pub(crate) intervals: Intervals,
     /// How devices are used.
     pub(crate) habits: Habits,
+    /// Where the call stacks are known: the exits and times of each.
+    pub(crate) stacks: StackTimes,
     /// Exits read.
     pub(crate) exits: u64,
     /// Exits with a timing.
@@ -48,6 +52,7 @@ impl Aggregate {
         groups: &Groups,
         names: &Names,
         use_timings: bool,
+        stacks: Option<&Stacks>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
         let mut all = Self {
@@ -55,6 +60,7 @@ impl Aggregate {
             sites: vec![SiteTime::default(); trace.sites().len()],
             intervals: Intervals::default(),
             habits: Habits::new(trace.sites(), names),
+            stacks: StackTimes::default(),
             exits: 0,
             timed: 0,
             interrupts: 0,
@@ -62,6 +68,9 @@ impl Aggregate {
         };
         all.cut = batches(trace, |batch| {
             all.add(batch, trace.sites(), groups, use_timings);
+            if let Some(stacks) = stacks {
+                all.stacks.add(batch, stacks, use_timings);
+            }
             progress(all.exits);
             Ok(())
         })?;

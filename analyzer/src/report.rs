@@ -7,6 +7,7 @@ use crate::floor::PathFloor;
 use crate::groups::Groups;
 use crate::labels::Labeler;
 use crate::names::Names;
+use crate::stack_costs::{self, StackCost};
 use crate::stream::Cut;
 use crate::suggestions::{Suggestion, suggestions};
 use crate::symbols::Symbols;
@@ -37,6 +38,8 @@ pub struct Report {
     /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
     pub(crate) medians: BTreeMap<u32, [f64; 3]>,
     pub(crate) suggestions: Vec<Suggestion>,
+    /// The call stacks, the sites in their order and the dearest first; in a report by site whose stacks are known.
+    pub(crate) stacks: Vec<StackCost>,
 }
 
 impl Report {
@@ -56,7 +59,7 @@ impl Report {
         let names = Names::new(&trace.header().names);
         let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
-        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), progress)?;
+        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), symbols.stacks(), progress)?;
         let floors = aggregate.intervals.floors();
         let (totals, times) = divide(&aggregate, &groups, trace.sites(), &floors, ticks);
         let labeler = Labeler::new(trace, &names, &symbols);
@@ -72,6 +75,7 @@ impl Report {
             ticks,
         };
         let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
+        let stacks = if by == By::Site { stack_costs::divide(&aggregate.stacks, &times) } else { Vec::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
         let Cut { inputs, timings } = aggregate.cut;
         Ok(Self {
@@ -89,6 +93,7 @@ impl Report {
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
             medians,
+            stacks,
         })
     }
 
@@ -120,6 +125,11 @@ impl Report {
     /// What could be changed at dear sites, the most promising first.
     pub fn suggestions(&self) -> &[Suggestion] {
         &self.suggestions
+    }
+
+    /// What each call stack of each site cost; empty where no stacks are known, and in a report that is not by site.
+    pub fn stacks(&self) -> &[StackCost] {
+        &self.stacks
     }
 
     /// The names of functions.

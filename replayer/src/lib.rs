@@ -19,6 +19,7 @@ mod divergence;
 mod elsewhere;
 mod error;
 mod handler;
+mod observer;
 mod replay;
 mod source;
 mod suspicion;
@@ -26,4 +27,5 @@ mod watchdog;
 
 pub use divergence::{Divergence, PastExit, What};
 pub use error::ReplayError;
-pub use replay::{Outcome, Progress, Replay, ReplayOptions, replay};
+pub use observer::Observer;
+pub use replay::{Outcome, Progress, Replay, ReplayOptions, replay, replay_observed};

@@ -5,6 +5,7 @@ use crate::divergence::Divergence;
 use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::handler::ReplayHandler;
+use crate::observer::Observer;
 use crate::source::Source;
 use crate::suspicion;
 use crate::watchdog::Watchdog;
@@ -66,6 +67,18 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
+    replay_observed(kvm, convention, trace, options, &mut (), progress)
+}
+
+/// The same, with somebody who looks at the guest at every exit that was as recorded.
+pub fn replay_observed(
+    kvm: &Kvm,
+    convention: Convention,
+    trace: &Trace,
+    options: &ReplayOptions,
+    observer: &mut impl Observer,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Replay, ReplayError> {
     if let (Some(asked), None, Some(end)) = (options.until, trace.damage(), trace.end())
         && asked >= end.exits
     {
@@ -73,7 +86,7 @@ pub fn replay(
     }
     let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, trace.header())? };
     let mut replay = std::thread::scope(|scope| {
-        replay_from(Source::start(scope, trace), &place, trace, options, progress)
+        replay_from(Source::start(scope, trace), &place, trace, options, observer, progress)
     })?;
     if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
         cause::explain(&place, elsewhere, trace, divergence)?;
@@ -93,6 +106,7 @@ pub(crate) fn replay_from(
     place: &Place<'_>,
     trace: &Trace,
     options: &ReplayOptions,
+    observer: &mut impl Observer,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
     if source.is_last() {
@@ -111,6 +125,7 @@ pub(crate) fn replay_from(
         })),
         options.until.unwrap_or(u64::MAX),
         silence_limit,
+        observer,
         progress,
     );
     let start = trace.start_state()?;

@@ -3,8 +3,9 @@
 use super::lines::Lines;
 use super::placement::{self, Chunk};
 use super::table::Table;
-use super::{SymbolFile, elf, kallsyms, payload, safe, text};
+use super::{Symbol, SymbolFile, demangle, elf, kallsyms, payload, safe, text};
 use crate::error::AnalyzerError;
+use std::cell::OnceCell;
 use std::ops::Range;
 use trapline_formats::Site;
 
@@ -12,15 +13,18 @@ use trapline_formats::Site;
 const KERNEL_STARTS: [&[u8]; 2] = [b"_text", b"startup_64"];
 
 /// Functions, and where it is known, the code they are made of.
-pub(super) struct Source {
+#[derive(Default)]
+pub(crate) struct Source {
     /// For people.
     pub(super) name: String,
     /// "ELF symbols", "kallsyms".
     kind: &'static str,
     pub(super) table: Table,
     chunks: Vec<Chunk>,
-    /// An ELF file with its debug information, if any.
+    /// An ELF file with its debug information and unwinding tables, if any.
     file: Vec<u8>,
+    /// Its source lines, once somebody asks.
+    lines: OnceCell<Option<Lines>>,
     /// What is added to its addresses, once that is known.
     pub(super) placed: Option<u64>,
 }
@@ -42,7 +46,7 @@ impl Source {
         let table = text::read(&bytes).ok_or_else(|| {
             error("it is neither ELF nor a bzImage nor lines of address, type and name with addresses".into())
         })?;
-        Ok(Self { name, kind: "text", table, chunks: Vec::new(), file: Vec::new(), placed: None })
+        Ok(Self { name, kind: "text", table, ..Self::default() })
     }
 
     /// An ELF image: its symbols, or where it is stripped, its kallsyms tables.
@@ -50,7 +54,7 @@ impl Source {
         let elf = elf::read(&bytes)?;
         if elf.table.is_empty() {
             let found = elf.code.iter().chain(&elf.data).find_map(|(_, bytes)| kallsyms::find(bytes));
-            return Some(Self::with_kallsyms(name, found, elf.code));
+            return Some(Self { file: bytes, ..Self::with_kallsyms(name, found, elf.code) });
         }
         Some(Self {
             name,
@@ -58,7 +62,7 @@ impl Source {
             table: elf.table,
             chunks: elf.code,
             file: bytes,
-            placed: None,
+            ..Self::default()
         })
     }
 
@@ -70,7 +74,7 @@ impl Source {
 
     fn with_kallsyms(name: String, found: Option<Table>, chunks: Vec<Chunk>) -> Self {
         let table = found.unwrap_or_default();
-        Self { name, kind: "kallsyms", table, chunks, file: Vec::new(), placed: None }
+        Self { name, kind: "kallsyms", table, chunks, ..Self::default() }
     }
 
     /// Finds out where its code stands in the guest.
@@ -90,9 +94,24 @@ impl Source {
         self.placed = Some(moved.map_or(0, |(listed, running)| running.wrapping_sub(listed)));
     }
 
-    /// Its source lines.
-    pub(super) fn lines(&self) -> Option<Lines> {
-        Lines::read(&self.file)
+    /// The function at an address of the guest.
+    pub(super) fn symbol(&self, address: u64) -> Option<Symbol> {
+        let offset = self.placed?;
+        let own = address.wrapping_sub(offset);
+        let found = self.table.at(own)?;
+        let line = self.lines.get_or_init(|| Lines::read(&self.file)).as_ref().and_then(|l| l.at(own));
+        Some(Symbol { name: demangle::demangle(found.name), start: found.start.wrapping_add(offset), line })
+    }
+
+    /// Where the function at an address of the guest starts.
+    pub(super) fn function_start(&self, address: u64) -> Option<u64> {
+        let offset = self.placed?;
+        Some(self.table.at(address.wrapping_sub(offset))?.start.wrapping_add(offset))
+    }
+
+    /// The ELF file, for its unwinding tables; empty where it is none.
+    pub(crate) fn file(&self) -> &[u8] {
+        &self.file
     }
 
     /// Bytes of code at its own addresses.
