@@ -54,6 +54,7 @@ mod names;
 mod output;
 mod report;
 mod schema;
+mod stack_columns;
 mod stack_costs;
 mod stacks;
 mod stream;

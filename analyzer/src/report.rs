@@ -64,6 +64,7 @@ impl Report {
         let (totals, times) = divide(&aggregate, &groups, trace.sites(), &floors, ticks);
         let labeler = Labeler::new(trace, &names, &symbols);
         let suggestions = suggestions(trace.sites(), &aggregate, &floors, ticks, &labeler);
+        let stacks = if by == By::Site { stack_costs::divide(&aggregate.stacks, &times) } else { Vec::new() };
         let source = Source {
             header: trace.header(),
             sites: trace.sites(),
@@ -73,9 +74,9 @@ impl Report {
             aggregate: &aggregate,
             times: &times,
             ticks,
+            stacks: &stacks,
         };
         let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
-        let stacks = if by == By::Site { stack_costs::divide(&aggregate.stacks, &times) } else { Vec::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
         let Cut { inputs, timings } = aggregate.cut;
         Ok(Self {

@@ -63,9 +63,14 @@ impl Caller {
     pub fn label(&self) -> String {
         let guessed = if self.method == Method::Guess { "? " } else { "" };
         match &self.symbol {
-            Some(s) => format!("{guessed}{}+{:#x}", s.name, self.address - s.start),
+            Some(s) => format!("{guessed}{}+{:#x}", s.name, self.address.wrapping_sub(s.start)),
             None => format!("{guessed}{:#x}", self.address),
         }
+    }
+
+    /// Bytes from the start of its function.
+    pub fn offset(&self) -> Option<u64> {
+        self.symbol.as_ref().map(|s| self.address.wrapping_sub(s.start))
     }
 
     /// The function alone, for flame graphs: frames of one function are one frame there.
