@@ -65,7 +65,7 @@ impl Report {
             json!({
                 "site": s.site,
                 "count": s.count,
-                "cost_ns": s.cost_ns,
+                "cost_ns": (self.totals.timed_exits > 0).then_some(s.cost_ns),
                 "callers": callers.map(Caller::function).collect::<Vec<_>>(),
             })
         };

@@ -19,3 +19,6 @@ mod unwinder;
 
 pub use table::{Caller, Method, Stacks};
 pub use unwinder::{Standing, Unwinder};
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Every site of a trace is named once, when the report begins; what the names came from is dropped again.
 
+mod build_id;
 mod demangle;
 mod elf;
 mod kallsyms;
@@ -13,6 +14,9 @@ mod source;
 mod sources;
 mod table;
 mod text;
+
+#[cfg(test)]
+mod elf_for_tests;
 
 use crate::error::AnalyzerError;
 use crate::stacks::Stacks;

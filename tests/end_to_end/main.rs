@@ -14,6 +14,7 @@ mod matrix;
 mod multiboot;
 mod paravirtual;
 mod seabios;
+mod stacks;
 mod support;
 mod symbols;
 mod unclosed;

@@ -1,5 +1,6 @@
 //! One thing that names come from: a file, or the kernel in a trace.
 
+use super::build_id::{self, BuildId};
 use super::lines::Lines;
 use super::placement::{self, Chunk};
 use super::table::Table;
@@ -27,6 +28,8 @@ pub(crate) struct Source {
     lines: OnceCell<Option<Lines>>,
     /// What is added to its addresses, once that is known.
     pub(super) placed: Option<u64>,
+    /// Why it is not believed, or not wholly.
+    doubt: Option<String>,
 }
 
 impl Source {
@@ -124,6 +127,38 @@ impl Source {
         longest.filter(|bytes| !bytes.is_empty())
     }
 
+    /// Refuses a kernel's file where the kernel in the trace is another build; code that did not trap is not compared, and names
+    /// and unwinding tables would be wrong there. A place that a user insists on is kept, with a warning.
+    pub(super) fn compare_build(&mut self, kernel: &Self, is_insisted: bool) {
+        let is_kernel = KERNEL_STARTS.iter().any(|name| self.table.address_of(name).is_some());
+        let Some(own) = build_id::of_file(&self.file).filter(|_| is_kernel) else { return };
+        let theirs = kernel.build_ids();
+        let Some(first) = theirs.first().filter(|_| !theirs.contains(&own)) else { return };
+        self.doubt = Some(format!("it is build {own}, and the kernel in the trace is build {first}"));
+        if !is_insisted {
+            self.placed = None;
+        }
+    }
+
+    fn build_ids(&self) -> Vec<BuildId> {
+        match build_id::of_file(&self.file) {
+            Some(own) => vec![own],
+            None if self.file.is_empty() => self.chunks.iter().flat_map(|c| build_id::all_in(&c.1)).collect(),
+            None => build_id::all_in(&self.file),
+        }
+    }
+
+    /// Warns of code that is not what trapped at the place that a user insists on.
+    pub(super) fn compare_code(&mut self, sites: &[Site]) {
+        let Some(offset) = self.placed else { return };
+        let (same, others) = placement::agreement(&self.chunks, sites, offset);
+        if others > 0 {
+            let all = same + others;
+            self.doubt =
+                Some(format!("{others} of {all} instructions there are others: is it of another build?"));
+        }
+    }
+
     /// What was done with it.
     pub(super) fn note(&self, offset: u64, named: usize, sites: usize) -> String {
         let moved = match offset {
@@ -131,11 +166,20 @@ impl Source {
             up if up < 1 << 63 => format!(", moved up by {up:#x}"),
             down => format!(", moved down by {:#x}", down.wrapping_neg()),
         };
-        format!("{} ({}, {}{moved}) names {named} of {sites} sites", self.name, self.kind, self.table.len())
+        let doubt = self.doubt.as_ref().map_or(String::new(), |doubt| format!("; but {doubt}"));
+        format!(
+            "{} ({}, {}{moved}) names {named} of {sites} sites{doubt}",
+            self.name,
+            self.kind,
+            self.table.len()
+        )
     }
 
     /// Why it was not believed.
     pub(super) fn refusal(&self) -> String {
+        if let Some(doubt) = &self.doubt {
+            return format!("{} ({}) names nothing: {doubt}", self.name, self.kind);
+        }
         format!(
             "{} ({}) names nothing: its code is not where the guest's instructions trapped. Is it of another build?",
             self.name, self.kind

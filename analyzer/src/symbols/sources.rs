@@ -21,11 +21,17 @@ impl Sources {
         for file in files {
             let mut source = Source::read(file)?;
             match (file.offset, &kernel) {
-                (Some(offset), _) => source.placed = Some(offset),
+                (Some(offset), _) => {
+                    source.placed = Some(offset);
+                    source.compare_code(sites);
+                }
                 (None, kernel) => {
                     source.place(sites);
                     source.follow(kernel.as_ref());
                 }
+            }
+            if let Some(kernel) = &kernel {
+                source.compare_build(kernel, file.offset.is_some());
             }
             all.push(source);
         }
@@ -50,5 +56,26 @@ impl Sources {
     /// Where the function at an address starts.
     pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
         self.0.iter().find_map(|source| source.function_start(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::elf_for_tests;
+
+    #[test]
+    fn a_kernel_of_another_build_is_refused_unless_a_user_insists() {
+        let file = |id: u8| elf_for_tests::kernel(&[id; 20]);
+        let kernel = Source::of_image("kernel".into(), file(1)).unwrap();
+        for (id, insists, placed) in [(1, false, true), (2, false, false), (2, true, true)] {
+            let mut source = Source::of_image("vmlinux".into(), file(id)).unwrap();
+            source.placed = Some(0);
+            source.compare_build(&kernel, insists);
+            assert_eq!(source.placed.is_some(), placed, "{id} {insists}");
+            let told = if placed { source.note(0, 1, 1) } else { source.refusal() };
+            let words = "it is build 020202020202…, and the kernel in the trace is build 010101010101…";
+            assert_eq!(told.contains(words), id == 2, "{told}");
+        }
     }
 }

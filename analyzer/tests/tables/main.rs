@@ -13,6 +13,7 @@ mod json_schema;
 mod output;
 mod profiles;
 mod schema;
+mod stacks;
 mod suggestions;
 mod symbols;
 mod text;
