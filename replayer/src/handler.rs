@@ -4,7 +4,7 @@ use crate::divergence::{Divergence, PastExit, What};
 use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
 use crate::error::ReplayError;
 use crate::observer::Observer;
-use crate::replay::Progress;
+use crate::replay::{Progress, ReplayOptions, WATCHDOG_INTERVAL};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
@@ -48,11 +48,11 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         recorded_sites: &'a [Site],
         elsewhere: Option<&'a Elsewhere>,
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
-        until: u64,
-        silence_limit: u32,
+        options: &ReplayOptions,
         observer: &'a mut O,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
+        let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
         let by_site = recorded_sites.iter().zip(0u32..).collect();
         Self {
             source,
@@ -63,7 +63,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             sites: SiteTable::default(),
             names: Vec::new(),
             console: console.peekable(),
-            until,
+            until: options.until.unwrap_or(u64::MAX),
             exits: 0,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,

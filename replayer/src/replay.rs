@@ -114,7 +114,6 @@ pub(crate) fn replay_from(
         return Err(ReplayError::Nothing { reason: reason.unwrap_or_else(|| "the guest made none".into()) });
     }
     let mut machine = machine_at_start(place.kvm, place.convention, trace)?;
-    let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
     let mut handler = ReplayHandler::new(
         source,
         trace.sites(),
@@ -123,8 +122,7 @@ pub(crate) fn replay_from(
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         })),
-        options.until.unwrap_or(u64::MAX),
-        silence_limit,
+        options,
         observer,
         progress,
     );

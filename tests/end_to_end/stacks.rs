@@ -139,7 +139,9 @@ fn without_orc(vmlinux: &Path, folder: &Path) -> PathBuf {
     let mut bytes = std::fs::read(vmlinux).unwrap();
     let name = b".orc_unwind";
     let places: Vec<_> = (0..bytes.len() - name.len()).filter(|&i| bytes[i..].starts_with(name)).collect();
-    places.into_iter().for_each(|at| bytes[at + 1] = b'x');
+    for at in places {
+        bytes[at + 1] = b'x';
+    }
     let path = folder.join("vmlinux");
     std::fs::write(&path, bytes).unwrap();
     path

@@ -41,6 +41,7 @@ impl Cpu {
 }
 
 /// One way outwards.
+#[expect(clippy::large_enum_variant, reason = "it is taken at once, and never stored")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// To the caller, or to what was interrupted.

@@ -86,8 +86,11 @@ impl Layout {
         let from_sp = entries.iter().map(|e| bits(*e)).filter(|b| b & 15 == ORC_REG_SP);
         let (mut old, mut new) = (0, 0);
         for bits in from_sp {
-            old += usize::from(bits >> 8 & 7 == 0);
-            new += usize::from(bits >> 8 & 7 == 2);
+            match bits >> 8 & 7 {
+                0 => old += 1,
+                2 => new += 1,
+                _ => {}
+            }
         }
         if new > old { Self::Since64 } else { Self::UpTo63 }
     }

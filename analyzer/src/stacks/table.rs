@@ -90,7 +90,8 @@ pub(super) type Frame = (u64, Method);
 #[derive(Debug, Clone, Default)]
 pub struct Stacks {
     callers: Vec<Caller>,
-    stacks: Vec<Vec<u32>>,
+    /// Places in `callers`, by the number of the stack.
+    chains: Vec<Vec<u32>>,
     of_exit: Vec<u32>,
 }
 
@@ -105,18 +106,18 @@ impl Stacks {
 
     /// The callers of a stack, the innermost first.
     pub fn callers(&self, stack: u32) -> impl DoubleEndedIterator<Item = &Caller> + Clone {
-        let numbers = self.stacks.get(stack as usize).map_or(&[][..], Vec::as_slice);
+        let numbers = self.chains.get(stack as usize).map_or(&[][..], Vec::as_slice);
         numbers.iter().map(|&n| &self.callers[n as usize])
     }
 
     /// How many different stacks there are; they are numbered from 0.
     pub fn len(&self) -> usize {
-        self.stacks.len()
+        self.chains.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.stacks.is_empty()
+        self.chains.is_empty()
     }
 }
 
@@ -154,6 +155,6 @@ impl Collected {
         let callers = callers.into_iter().map(|(frame, _)| caller(frame)).collect();
         let mut stacks: Vec<_> = self.stacks.into_iter().collect();
         stacks.sort_by_key(|(_, number)| *number);
-        Stacks { callers, stacks: stacks.into_iter().map(|(s, _)| s).collect(), of_exit: self.of_exit }
+        Stacks { callers, chains: stacks.into_iter().map(|(s, _)| s).collect(), of_exit: self.of_exit }
     }
 }

@@ -67,6 +67,7 @@ fn cpu(ip: u64, sp: u64, bp: u64) -> Cpu {
 }
 
 /// What a step leads to: instruction, stack pointer, frame pointer, method.
+#[expect(clippy::large_types_passed_by_value, reason = "it reads better")]
 fn led(step: Option<Step>) -> Option<(u64, Option<u64>, Option<u64>, Method)> {
     match step? {
         Step::To(cpu, method) => Some((cpu.ip, cpu.sp(), cpu.bp(), method)),

@@ -43,10 +43,14 @@ impl<'a> Unwinder<'a> {
 
     /// Adds the stack of an exit.
     pub fn exit(&mut self, exit: u64, site: &Site, guest: Standing<'_>) {
+        let Standing { registers, system, read } = guest;
         self.frames.clear();
         // What a triple fault leaves of the registers is the engine's.
         if site.kind != ExitKind::Shutdown {
-            self.unwind(site, guest);
+            let segments = segments(site.instruction.mode, system);
+            let general = registers.general.map(Some);
+            let cpu = Cpu { ip: site.instruction.address.0, is_return: false, general };
+            self.unwind(cpu, &segments, &mut Memory::new(read));
         }
         self.collected.add(exit, &self.frames);
     }
@@ -61,21 +65,17 @@ impl<'a> Unwinder<'a> {
         })
     }
 
-    fn unwind(&mut self, site: &Site, guest: Standing<'_>) {
-        let segments = segments(site.instruction.mode, guest.system);
-        let mut memory = Memory::new(guest.read);
-        let general = guest.registers.general.map(Some);
-        let mut cpu = Cpu { ip: site.instruction.address.0, is_return: false, general };
+    fn unwind(&mut self, mut cpu: Cpu, segments: &Segments, memory: &mut Memory<'_>) {
         let mut visited = Vec::new();
         let mut guesses = 0;
         let mut in_user = false;
         while self.frames.len() < DEEPEST {
             let may_guess = guesses < GUESSES && !in_user;
-            let Some(Step::To(caller, method)) = self.step(&cpu, may_guess, &mut memory, &segments) else {
+            let Some(Step::To(caller, method)) = self.step(&cpu, may_guess, memory, segments) else {
                 return;
             };
             visited.push(cpu.sp());
-            if !leads_outwards(&visited, &caller, method, &segments) {
+            if !leads_outwards(&visited, &caller, method, segments) {
                 return;
             }
             guesses += usize::from(method == Method::Guess);
