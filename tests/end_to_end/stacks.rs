@@ -2,8 +2,9 @@
 
 use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
+use crate::support::mutated::{Mutated, assert_diverged};
 use crate::support::recorded::{record, record_loaded};
-use crate::support::stacked::{callers, stacks};
+use crate::support::stacked::{callers, stacks, try_stacks};
 use std::path::{Path, PathBuf};
 use trapline_analyzer::Method::{self, Dwarf, FramePointer, Guess, Orc};
 use trapline_analyzer::{Stacks, SymbolFile, Symbols};
@@ -12,6 +13,7 @@ use trapline_guests::{Guest, calls_16, calls_32, calls_64};
 use trapline_machine::doctor::user_mode_can_call;
 use trapline_recorder::RecordOptions;
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
+use trapline_replayer::What;
 
 /// Where the calls of `calls.s` return to, by the lengths of the instructions before.
 struct Returns {
@@ -56,6 +58,16 @@ fn check(host: &Host, guest: &Guest, returns: &Returns) {
     // The last one is the exit device, in the function that nobody called.
     assert_eq!(of(3), [], "{}: the outermost", guest.name);
     assert_eq!(found.of(4), None);
+}
+
+#[test]
+fn a_replay_that_is_watched_is_as_strict_as_any_other() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &calls_64());
+    mutated.plain.exits[1].data[0] ^= 1;
+    mutated.write();
+    let divergence = try_stacks(&host, &mutated.recorded.path, &[]).err().unwrap();
+    assert_diverged(&divergence, What::Data, 1);
 }
 
 /// Linux prints, sets its timer and looks for PCI devices.

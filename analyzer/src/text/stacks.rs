@@ -8,7 +8,7 @@ use crate::stack_costs::StackCost;
 use crate::stacks::{Caller, Method, Stacks};
 
 /// Sites whose callers are told, and stacks of each.
-const SITES: usize = 10;
+const SITES: usize = 5;
 const STACKS: usize = 3;
 /// Columns before a stack.
 const MARGIN: usize = 24;

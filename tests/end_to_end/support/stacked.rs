@@ -5,7 +5,7 @@ use std::path::Path;
 use trapline_analyzer::{Method, Sources, Stacks, Standing, SymbolFile, Unwinder};
 use trapline_formats::{Site, Trace};
 use trapline_machine::{Machine, MachineError};
-use trapline_replayer::{Observer, Outcome, ReplayOptions, replay_observed};
+use trapline_replayer::{Divergence, Observer, Outcome, ReplayOptions, replay_observed};
 
 struct Watcher<'a> {
     sites: &'a [Site],
@@ -27,6 +27,11 @@ impl Observer for Watcher<'_> {
 
 /// Replays a trace faithfully, and unwinds at every exit with what these files say.
 pub fn stacks(host: &Host, path: &Path, files: &[SymbolFile]) -> Stacks {
+    try_stacks(host, path, files).unwrap_or_else(|divergence| panic!("{divergence}"))
+}
+
+/// The same, or how the replay diverged.
+pub fn try_stacks(host: &Host, path: &Path, files: &[SymbolFile]) -> Result<Stacks, Box<Divergence>> {
     let trace = Trace::open(path).unwrap();
     let sources = Sources::load(&trace, files).unwrap();
     let mut watcher = Watcher { sites: trace.sites(), unwinder: Unwinder::new(&sources) };
@@ -34,8 +39,8 @@ pub fn stacks(host: &Host, path: &Path, files: &[SymbolFile]) -> Stacks {
     let replay =
         replay_observed(host.kvm, host.convention, &trace, &options, &mut watcher, &mut |_| {}).unwrap();
     match replay.outcome {
-        Outcome::Faithful => watcher.unwinder.finish(),
-        Outcome::Diverged(divergence) => panic!("{divergence}"),
+        Outcome::Faithful => Ok(watcher.unwinder.finish()),
+        Outcome::Diverged(divergence) => Err(divergence),
     }
 }
 
