@@ -200,6 +200,9 @@ pub struct Report {
     /// Otherwise by the list kept for the trace's host, if there is one.
     #[arg(long, value_name = "FILE|none")]
     pub prices: Option<PricesArg>,
+    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit. By instruction.
+    #[arg(long, conflicts_with = "against")]
+    pub stacks: bool,
     /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text, HTML or JSON.
     #[arg(long, value_name = "TRACE")]
     pub against: Option<PathBuf>,
@@ -256,6 +259,9 @@ pub struct Export {
     /// As for `trapline report`; of profiles.
     #[arg(long, value_name = "FILE|none")]
     pub prices: Option<PricesArg>,
+    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit.
+    #[arg(long)]
+    pub stacks: bool,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,

@@ -9,7 +9,14 @@ use trapline_formats::Trace;
 /// Runs the verb.
 pub fn run(args: &Export) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
-    let symbols = crate::report::symbols(&trace, &args.symbols, args.no_symbols)?;
+    let symbols = if args.stacks {
+        match crate::stacks::symbols(&trace, &args.symbols, args.no_symbols, args.quiet)? {
+            Ok(symbols) => symbols,
+            Err(divergence) => return Ok(crate::stacks::diverged(&trace, &divergence)),
+        }
+    } else {
+        crate::report::symbols(&trace, &args.symbols, args.no_symbols)?
+    };
     let list = crate::prices::choose(&trace, args.prices.as_ref())?;
     let list = list.as_ref();
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);

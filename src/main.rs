@@ -22,6 +22,7 @@ mod record;
 mod replay;
 mod report;
 mod safe;
+mod stacks;
 mod terminal;
 mod triple_fault;
 

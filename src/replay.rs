@@ -6,7 +6,7 @@ use crate::record::what_to_try;
 use crate::{DIVERGED, INTERRUPTED, safe};
 use anyhow::Result;
 use std::time::Instant;
-use trapline_formats::Trace;
+use trapline_formats::{Trace, Unclosed};
 use trapline_machine::open_and_probe;
 use trapline_replayer::{Divergence, Outcome, Progress, ReplayOptions, replay};
 
@@ -35,8 +35,7 @@ pub fn run(args: &Replay) -> Result<u8> {
             if args.repeat > 1 {
                 say!("replay {round} of {}:", args.repeat);
             }
-            say!("{divergence}");
-            explain(&trace, &divergence)?;
+            say!("{}", told(&trace, &divergence));
             return Ok(DIVERGED);
         }
         exits = replay.exits;
@@ -47,20 +46,19 @@ pub fn run(args: &Replay) -> Result<u8> {
     Ok(0)
 }
 
-/// Names what is known to be open, and what may close it.
-fn explain(trace: &Trace, divergence: &Divergence) -> Result<()> {
+/// A divergence, what is known to be open, and what may close it.
+pub fn told(trace: &Trace, divergence: &Divergence) -> String {
     let known = trace.end().map(|end| end.unclosed.as_slice()).unwrap_or_default();
-    let before = || known.iter().filter(|u| u.exit <= divergence.exit);
-    for unclosed in before() {
-        say!(
-            "\nlikely cause: {} executed unclosed in the recording (exit {}: {})",
-            safe::text(&unclosed.source),
-            unclosed.exit,
-            safe::text(&unclosed.evidence)
-        );
-    }
-    if before().next().is_some() || !divergence.leads.is_empty() {
-        say!("\nwhat to try: {}", what_to_try(trace.header().suspects.len()));
-    }
-    Ok(())
+    let before: Vec<_> = known.iter().filter(|u| u.exit <= divergence.exit).collect();
+    let cause = |unclosed: &&Unclosed| {
+        let (source, evidence) = (safe::text(&unclosed.source), safe::text(&unclosed.evidence));
+        format!(
+            "likely cause: {source} executed unclosed in the recording (exit {}: {evidence})",
+            unclosed.exit
+        )
+    };
+    let advice = (!before.is_empty() || !divergence.leads.is_empty())
+        .then(|| format!("what to try: {}", what_to_try(trace.header().suspects.len())));
+    let parts = std::iter::once(divergence.to_string()).chain(before.iter().map(cause)).chain(advice);
+    parts.collect::<Vec<_>>().join("\n\n")
 }

@@ -24,8 +24,18 @@ pub fn run(args: &Report) -> Result<u8> {
     {
         bail!("--against is by instruction, as text, HTML or JSON");
     }
+    if args.stacks && args.by != By::Instruction {
+        bail!("--stacks is by instruction: leave out --by");
+    }
     let trace = Trace::open(&args.trace)?;
-    let names = symbols(&trace, &args.symbols, args.no_symbols)?;
+    let names = if args.stacks {
+        match crate::stacks::symbols(&trace, &args.symbols, args.no_symbols, args.quiet)? {
+            Ok(names) => names,
+            Err(divergence) => return Ok(crate::stacks::diverged(&trace, &divergence)),
+        }
+    } else {
+        symbols(&trace, &args.symbols, args.no_symbols)?
+    };
     let list = prices::choose(&trace, args.prices.as_ref())?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
     let by = match args.by {

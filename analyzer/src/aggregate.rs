@@ -6,6 +6,8 @@ use crate::groups::Groups;
 use crate::habits::Habits;
 use crate::names::Names;
 use crate::pci::ConfigAccesses;
+use crate::stack_costs::StackTimes;
+use crate::stacks::Stacks;
 use crate::stream::{Batch, Cut, batches};
 use crate::tally::Tally;
 use trapline_formats::{Event, Site, Timing, Trace};
@@ -36,6 +38,8 @@ pub(crate) struct Aggregate {
     pub(crate) pci: ConfigAccesses,
     /// The sites of the exits of the batch at hand.
     order: Vec<u32>,
+    /// Where the call stacks are known: the exits and times of each.
+    pub(crate) stacks: StackTimes,
     /// Exits read.
     pub(crate) exits: u64,
     /// Exits with a timing.
@@ -53,6 +57,7 @@ impl Aggregate {
         groups: &Groups,
         names: &Names,
         use_timings: bool,
+        stacks: Option<&Stacks>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
         let mut all = Self {
@@ -62,6 +67,7 @@ impl Aggregate {
             habits: Habits::new(trace.sites(), names),
             pci: ConfigAccesses::default(),
             order: Vec::new(),
+            stacks: StackTimes::default(),
             exits: 0,
             timed: 0,
             interrupts: 0,
@@ -69,6 +75,9 @@ impl Aggregate {
         };
         all.cut = batches(trace, |batch| {
             all.add(batch, trace.sites(), groups, use_timings);
+            if let Some(stacks) = stacks {
+                all.stacks.add(batch, stacks, use_timings);
+            }
             progress(all.exits);
             Ok(())
         })?;

@@ -7,6 +7,7 @@ mod pprof;
 mod profile;
 mod proto;
 mod rows;
+mod stack_rows;
 
 pub use profile::{Profile, profile};
 
@@ -40,7 +41,8 @@ pub struct Exported {
 }
 
 /// Writes all exits of a trace to a Parquet file, a row group at a time; tells `progress` the number of exits written.
-/// An existing file is an error unless `replace` is set. SCHEMA.md describes the columns.
+/// An existing file is an error unless `replace` is set. Call stacks, where they are known, go to a second file beside it. SCHEMA.md
+/// describes the columns.
 pub fn parquet(
     trace: &Trace,
     symbols: &Symbols,
@@ -50,7 +52,7 @@ pub fn parquet(
 ) -> Result<Exported, AnalyzerError> {
     let output = Output::create(path, replace)?;
     let sites = site_columns(trace, symbols).map_err(AnalyzerError::table("describe the sites"))?;
-    let mut rows = Rows::new(trace);
+    let mut rows = Rows::new(trace, symbols.stacks().is_some());
     let mut writer = None;
     let mut exits = 0;
     let cut = batches(trace, |batch| {
@@ -58,7 +60,7 @@ pub fn parquet(
         if rows.len() >= ROW_GROUP {
             write(&mut writer, &output, &rows.take(&sites))?;
         }
-        rows.add(batch, trace.sites());
+        rows.add(batch, trace.sites(), symbols.stacks());
         exits += batch.inputs.len() as u64;
         progress(exits);
         Ok(())
@@ -68,6 +70,9 @@ pub fn parquet(
         writer.finish().map_err(|source| parquet_error(&output, source))?;
     }
     output.finish()?;
+    if let Some(stacks) = symbols.stacks() {
+        stack_rows::write(stacks, &stack_rows::path(path), replace)?;
+    }
     Ok(Exported { exits, damage: cut.inputs.or_else(|| trace.damage().cloned()) })
 }
 

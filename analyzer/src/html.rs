@@ -11,8 +11,11 @@ use crate::cells::Cells;
 use crate::error::AnalyzerError;
 use crate::labels::{Label, labels};
 use crate::report::Report;
+use crate::stack_costs::StackCost;
+use crate::stacks::Caller;
 use pictures::Pictures;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use trapline_formats::Trace;
 
 /// The page, with two places to fill.
@@ -48,10 +51,29 @@ impl Report {
             "time": pictures.time(),
             "phases": phases::phases(&pictures, &labels),
             "suggestions": self.suggestions,
+            "stacks": self.flame_stacks(&sites),
             "listings": listings,
-            "holds": holds(&rows, &listings),
+            "holds": holds(&rows, &listings, self.symbols.stacks().is_some()),
         });
         Ok(PAGE.replace(TITLE_PLACE, &escaped(&title)).replace(DATA_PLACE, &in_script(&data)))
+    }
+}
+
+impl Report {
+    /// Costs by stack, callers from the outside in; null where no stacks are known.
+    fn flame_stacks(&self, sites: &[u32]) -> Value {
+        let Some(stacks) = self.symbols.stacks() else { return Value::Null };
+        let shown: BTreeSet<_> = sites.iter().collect();
+        let one = |s: &StackCost| {
+            let callers = s.stack.into_iter().flat_map(|n| stacks.callers(n).rev());
+            json!({
+                "site": s.site,
+                "count": s.count,
+                "cost_ns": (self.totals.timed_exits > 0).then_some(s.cost_ns),
+                "callers": callers.map(Caller::function).collect::<Vec<_>>(),
+            })
+        };
+        self.stacks.iter().filter(|s| !s.idle && shown.contains(&s.site)).map(one).collect()
     }
 }
 
@@ -88,10 +110,11 @@ fn html_row(cells: Cells<'_>, row: usize, labels: &[Label], pictures: &Pictures)
 }
 
 /// What of the guest is in the page, so that who passes it on knows.
-fn holds(rows: &[Value], listings: &[Value]) -> String {
+fn holds(rows: &[Value], listings: &[Value], has_stacks: bool) -> String {
+    let callers = if has_stacks { ", which functions called them" } else { "" };
     let lines: usize = listings.iter().filter_map(|l| l["lines"].as_array()).map(Vec::len).sum();
     format!(
-        "This page holds data of the guest: the addresses, bytes and functions of {} instructions, {lines} lines of code of {} \
+        "This page holds data of the guest: the addresses, bytes and functions of {} instructions{callers}, {lines} lines of code of {} \
          functions, names of files it was booted from, and times. It holds no memory contents but that code, no console \
          text, and no values that were read or written.",
         rows.len(),

@@ -1,15 +1,20 @@
 //! The report for programs.
 
+use crate::by::By;
+use crate::cells::Cells;
 use crate::error::AnalyzerError;
 use crate::names::space_name;
 use crate::report::Report;
 use crate::schema::{REPORT, SCHEMA_VERSION};
+use crate::stack_costs::StackCost;
+use crate::stacks::{Caller, Stacks};
 use crate::suggestions::Suggestion;
 use crate::ticks::Ticks;
 use crate::totals::Totals;
 use polars::prelude::{AnyValue, Column, DataFrame};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
+use std::collections::BTreeSet;
 use trapline_formats::{ClockMode, EndReason, Estimate, ExitKind, printable};
 
 #[derive(Serialize)]
@@ -28,6 +33,7 @@ struct Document<'a> {
     paths: Vec<PathFacts>,
     prices: Option<ListSummary<'a>>,
     suggestions: &'a [Suggestion],
+    stacks: Option<Vec<StackFacts>>,
     unclaimed: Vec<UnclaimedFacts>,
     unclosed: Vec<UnclosedFacts>,
     rows_in_all: usize,
@@ -98,6 +104,40 @@ struct ListSummary<'a> {
 }
 
 #[derive(Serialize)]
+struct StackFacts {
+    site: u32,
+    stack: Option<u32>,
+    idle: bool,
+    count: u64,
+    vmm_ns: u64,
+    path_ns: u64,
+    cost_ns: u64,
+    callers: Vec<CallerFacts>,
+}
+
+#[derive(Serialize)]
+struct CallerFacts {
+    address: String,
+    symbol: Option<String>,
+    symbol_offset: Option<String>,
+    source_line: Option<String>,
+    method: &'static str,
+}
+
+impl CallerFacts {
+    fn of(caller: &Caller) -> Self {
+        let symbol = caller.symbol.as_ref();
+        Self {
+            address: format!("{:#x}", caller.address),
+            symbol: symbol.map(|s| s.name.clone()),
+            symbol_offset: caller.offset().map(|o| format!("{o:#x}")),
+            source_line: symbol.and_then(|s| s.line.clone()),
+            method: caller.method.name(),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct UnclaimedFacts {
     space: &'static str,
     address: String,
@@ -125,6 +165,7 @@ impl Report {
             d.as_ref().map(|d| DamageFacts { offset: d.offset, reason: safe(&d.reason) })
         };
         let end = self.end.as_ref();
+        let rows = self.rows_as_text(top)?;
         let document = Document {
             schema: REPORT,
             schema_version: SCHEMA_VERSION,
@@ -148,6 +189,7 @@ impl Report {
                 recorder_ns: list.recorder_ns.as_ref(),
             }),
             suggestions: &self.suggestions,
+            stacks: self.symbols.stacks().filter(|_| self.by == By::Site).map(|s| self.stack_facts(s, &rows)),
             unclaimed: end
                 .map_or(Vec::new(), |end| end.unclaimed.iter().map(|u| self.unclaimed_facts(u)).collect()),
             unclosed: end.map_or(Vec::new(), |end| {
@@ -159,7 +201,7 @@ impl Report {
                 end.unclosed.iter().map(facts).collect()
             }),
             rows_in_all: self.table.height(),
-            rows: Rows(self.rows_as_text(top)?),
+            rows: Rows(rows),
         };
         let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');
@@ -221,6 +263,22 @@ impl Report {
             high_ns: path.interval.map(|i| ns(i[1])),
         };
         self.pricing.paths.iter().filter(|p| p.occurs && p.kind != ExitKind::Halt).map(facts).collect()
+    }
+
+    /// The stacks of the sites in these rows.
+    fn stack_facts(&self, stacks: &Stacks, rows: &DataFrame) -> Vec<StackFacts> {
+        let sites: BTreeSet<_> = (0..rows.height()).filter_map(|row| Cells(rows).u32("site", row)).collect();
+        let facts = |s: &StackCost| StackFacts {
+            site: s.site,
+            stack: s.stack,
+            idle: s.idle,
+            count: s.count,
+            vmm_ns: s.vmm_ns,
+            path_ns: s.path_ns,
+            cost_ns: s.cost_ns,
+            callers: s.stack.into_iter().flat_map(|n| stacks.callers(n)).map(CallerFacts::of).collect(),
+        };
+        self.stacks.iter().filter(|s| sites.contains(&s.site)).map(facts).collect()
     }
 
     fn unclaimed_facts(&self, unclaimed: &trapline_formats::Unclaimed) -> UnclaimedFacts {

@@ -9,6 +9,8 @@ use trapline_formats::{Event, ExitKind, Trace};
 /// One exit in time. `start_ns + guest_ns + path_ns + vmm_ns` is the next one's `start_ns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
+    /// Its number.
+    pub(crate) exit: u64,
     /// Its site.
     pub(crate) site: u32,
     /// KVM_RUN entry before it, from the start of the recording.
@@ -91,6 +93,7 @@ impl Clock<'_> {
             let path = if is_idle { 0 } else { self.pricing.path(site.kind).ticks.min(timing.guest) };
             let recorder = if is_idle { 0 } else { self.pricing.recorder.min(timing.vmm) };
             let moment = Moment {
+                exit: exit.index,
                 site: exit.site,
                 start_ns: self.ticks.total(),
                 guest_ns: self.ticks.next((timing.guest - path).into()),

@@ -9,6 +9,7 @@ use crate::labels::Labeler;
 use crate::names::Names;
 use crate::pci::ConfigAccesses;
 use crate::pricing::{ExitPath, Pricing};
+use crate::stack_costs::{self, StackCost};
 use crate::stream::Cut;
 use crate::suggestions::{Suggestion, suggestions};
 use crate::symbols::Symbols;
@@ -41,6 +42,8 @@ pub struct Report {
     /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
     pub(crate) medians: BTreeMap<u32, [f64; 3]>,
     pub(crate) suggestions: Vec<Suggestion>,
+    /// The call stacks, the sites in their order and the dearest first; in a report by site whose stacks are known.
+    pub(crate) stacks: Vec<StackCost>,
 }
 
 impl Report {
@@ -78,7 +81,7 @@ impl Report {
         let names = Names::new(&trace.header().names);
         let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
-        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), progress)?;
+        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), symbols.stacks(), progress)?;
         let floors = aggregate.intervals.floors();
         let timed = trace.sites().iter().zip(&aggregate.sites).filter(|(_, time)| time.timed > 0);
         let kinds = timed.map(|(site, _)| site.kind).collect();
@@ -86,6 +89,7 @@ impl Report {
         let (totals, times) = divide(&aggregate, &groups, trace.sites(), &pricing, ticks);
         let labeler = Labeler::new(trace, &names, &symbols, &aggregate.pci);
         let suggestions = suggestions(trace.sites(), &aggregate, &pricing, ticks, &labeler);
+        let stacks = if by == By::Site { stack_costs::divide(&aggregate.stacks, &times) } else { Vec::new() };
         let source = Source {
             header: trace.header(),
             sites: trace.sites(),
@@ -96,6 +100,7 @@ impl Report {
             times: &times,
             pricing: &pricing,
             ticks,
+            stacks: &stacks,
         };
         let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
@@ -117,6 +122,7 @@ impl Report {
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
             medians,
+            stacks,
         })
     }
 
@@ -153,6 +159,11 @@ impl Report {
     /// What could be changed at dear sites, the most promising first.
     pub fn suggestions(&self) -> &[Suggestion] {
         &self.suggestions
+    }
+
+    /// What each call stack of each site cost; empty where no stacks are known, and in a report that is not by site.
+    pub fn stacks(&self) -> &[StackCost] {
+        &self.stacks
     }
 
     /// The names of functions.

@@ -2,6 +2,7 @@
 //!
 //! Every site of a trace is named once, when the report begins; what the names came from is dropped again.
 
+mod build_id;
 mod demangle;
 mod elf;
 mod kallsyms;
@@ -10,11 +11,18 @@ mod memory;
 mod payload;
 mod placement;
 mod source;
+mod sources;
 mod table;
 mod text;
 
+#[cfg(test)]
+mod elf_for_tests;
+
 use crate::error::AnalyzerError;
+use crate::stacks::Stacks;
+pub(crate) use lines::contents as section_contents;
 use source::Source;
+pub use sources::Sources;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -66,12 +74,13 @@ pub struct Function {
     pub bytes: Vec<u8>,
 }
 
-/// Names for the sites of one trace.
+/// Names for the sites of one trace, and where they are known, the call stacks of its exits.
 #[derive(Debug, Clone, Default)]
 pub struct Symbols {
     of_site: Vec<Option<Arc<Symbol>>>,
     functions: Vec<Function>,
     notes: Vec<String>,
+    stacks: Option<Arc<Stacks>>,
 }
 
 impl Symbols {
@@ -83,27 +92,26 @@ impl Symbols {
     /// Names from these files, and where the guest was a Linux kernel, from the tables inside that kernel. A file that
     /// cannot be read is an error; one that does not fit the trace is told by [`Symbols::notes`].
     pub fn load(trace: &Trace, files: &[SymbolFile]) -> Result<Self, AnalyzerError> {
+        Ok(Self::of_sources(trace, &Sources::load(trace, files)?))
+    }
+
+    /// Names from what was loaded before.
+    pub fn of_sources(trace: &Trace, sources: &Sources) -> Self {
         let sites = trace.sites();
         let mut symbols = Self { of_site: vec![None; sites.len()], ..Self::default() };
-        let mut kernel = memory::kernel(trace)?;
-        if let Some(kernel) = &mut kernel {
-            kernel.place(sites);
-        }
-        for file in files {
-            let mut source = Source::read(file)?;
-            match (file.offset, &kernel) {
-                (Some(offset), _) => source.placed = Some(offset),
-                (None, kernel) => {
-                    source.place(sites);
-                    source.follow(kernel.as_ref());
-                }
-            }
-            symbols.take(&source, sites);
-        }
-        if let Some(kernel) = kernel.filter(|k| !k.table.is_empty()) {
-            symbols.take(&kernel, sites);
-        }
-        Ok(symbols)
+        sources.all().for_each(|source| symbols.take(source, sites));
+        symbols
+    }
+
+    /// The same, and the call stacks of a replay.
+    #[must_use]
+    pub fn with_stacks(self, stacks: Stacks) -> Self {
+        Self { stacks: Some(Arc::new(stacks)), ..self }
+    }
+
+    /// The call stacks of the exits.
+    pub fn stacks(&self) -> Option<&Stacks> {
+        self.stacks.as_deref()
     }
 
     /// Names the sites that have no name yet.
@@ -112,17 +120,11 @@ impl Symbols {
             self.notes.push(source.refusal());
             return;
         };
-        let lines = source.lines();
         let mut named = 0;
         for (site, slot) in sites.iter().zip(&mut self.of_site) {
-            let address = site.instruction.address.0;
-            let Some(found) = source.table.at(address.wrapping_sub(offset)) else { continue };
+            let Some(symbol) = source.symbol(site.instruction.address.0) else { continue };
             named += 1;
-            if slot.is_none() {
-                let line = lines.as_ref().and_then(|l| l.at(address.wrapping_sub(offset)));
-                let start = found.start.wrapping_add(offset);
-                *slot = Some(Arc::new(Symbol { name: demangle::demangle(found.name), start, line }));
-            }
+            slot.get_or_insert_with(|| Arc::new(symbol));
         }
         self.keep_code(source, offset);
         self.notes.push(source.note(offset, named, sites.len()));

@@ -6,6 +6,8 @@ use crate::groups::Groups;
 use crate::histogram::Histogram;
 use crate::names::{Names, space_name};
 use crate::pricing::Pricing;
+use crate::stack_columns;
+use crate::stack_costs::StackCost;
 use crate::symbols::{Symbol, Symbols};
 use crate::tally::Tally;
 use crate::ticks::Ticks;
@@ -28,6 +30,8 @@ pub(crate) struct Source<'a> {
     pub(crate) times: &'a [RowTime],
     pub(crate) pricing: &'a Pricing,
     pub(crate) ticks: Option<Ticks>,
+    /// What each stack cost; of a report by site.
+    pub(crate) stacks: &'a [StackCost],
 }
 
 /// One row: a group that had exits.
@@ -53,6 +57,10 @@ pub(crate) fn build(source: &Source<'_>) -> PolarsResult<DataFrame> {
     columns.extend(source.costs(&rows));
     columns.extend(source.durations(&rows, "vmm", |tally| &tally.vmm));
     columns.extend(source.durations(&rows, "guest", |tally| &tally.guest));
+    if let Some(stacks) = source.symbols.stacks().filter(|_| !source.stacks.is_empty()) {
+        let sites = rows.iter().filter_map(|row| row.members.first().copied());
+        columns.extend(stack_columns::columns(sites, stacks, source.stacks));
+    }
     let order = SortMultipleOptions::default()
         .with_order_descending_multi([false, true, true, true, false])
         .with_nulls_last_multi([true; 5])

@@ -5,6 +5,7 @@ mod costs;
 mod head;
 mod layout;
 mod numbers;
+mod stacks;
 mod suggestions;
 mod unclaimed;
 
@@ -29,6 +30,7 @@ impl Report {
         page.about();
         page.time();
         page.costs();
+        page.stacks();
         page.idle();
         page.suggestions();
         page.unclaimed();

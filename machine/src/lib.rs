@@ -38,7 +38,7 @@ pub use host::{available_memory, describe as describe_host, tick_hz};
 pub use kick::Kicker;
 pub use kvm::{engine_name, open};
 pub use kvm_ioctls::Kvm;
-pub use machine::{Control, FeatureUse, Flow, Handler, Machine, MachineConfig};
+pub use machine::{Control, FeatureUse, Flow, Handler, Machine, MachineConfig, View};
 pub use memory::{Memory, is_zero};
 pub use msr::ALLOWED as MSRS_ALLOWED;
 pub use probe::open_and_probe;

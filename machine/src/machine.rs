@@ -3,9 +3,11 @@
 mod gave_up;
 mod interrupts;
 mod linear;
+mod view;
 mod walk;
 mod window;
 
+pub use view::View;
 pub use walk::FeatureUse;
 
 use crate::code::CodeSegment;

@@ -84,6 +84,15 @@ struct Rights {
     executable: bool,
 }
 
+/// The way down to a page.
+struct Path {
+    /// By level, less 1.
+    steps: [Step; 5],
+    rights: Rights,
+    /// The level of the last step.
+    leaf: u32,
+}
+
 impl Paging {
     /// Paging as these registers set it up, on a processor with so many bits of physical address.
     pub fn of(system: &SystemRegisters, physical_bits: u32) -> Self {
@@ -105,29 +114,47 @@ impl Paging {
             return Ok(Gpa(address.0 & 0xffff_ffff));
         }
         let shape = self.shape();
-        let mut steps = [Step::default(); 5];
-        let mut rights = Rights { writable: true, user: true, executable: true };
+        let path = self.walk(memory, &shape, address.0).map_err(|code| self.fault(access, code))?;
+        self.check(path.rights, access)?;
+        mark(memory, &shape, &path.steps, path.leaf, access);
+        Ok(self.page(&shape, &path, address.0))
+    }
+
+    /// Where the address is, for somebody outside of the guest who looks: nobody's rights matter, and nothing is marked.
+    pub fn locate(&self, memory: &Memory, address: Gva) -> Option<Gpa> {
+        if self.cr0 & CR0_PG == 0 {
+            return Some(Gpa(address.0 & 0xffff_ffff));
+        }
+        let shape = self.shape();
+        let path = self.walk(memory, &shape, address.0).ok().filter(|_| self.is_canonical(address.0))?;
+        Some(self.page(&shape, &path, address.0))
+    }
+
+    /// Goes down the tables to the leaf; where that is not there, the error code says so.
+    fn walk(&self, memory: &Memory, shape: &Shape, address: u64) -> Result<Path, u32> {
+        let mut path = Path {
+            steps: [Step::default(); 5],
+            rights: Rights { writable: true, user: true, executable: true },
+            leaf: 1,
+        };
         let mut table = self.cr3 & if shape.levels == 3 { 0xffff_ffe0 } else { self.frame_mask() };
         for level in (1..=shape.levels).rev() {
-            let Some(step) = self.entry(memory, &shape, table, level, address.0) else {
-                return Err(self.fault(access, 0));
-            };
-            if self.reserved(&shape, step.entry, level) != 0 {
-                return Err(self.fault(access, FAULT_PRESENT | FAULT_RESERVED));
+            let step = self.entry(memory, shape, table, level, address).ok_or(0u32)?;
+            if self.reserved(shape, step.entry, level) != 0 {
+                return Err(FAULT_PRESENT | FAULT_RESERVED);
             }
-            steps[level as usize - 1] = step;
+            path.steps[level as usize - 1] = step;
+            path.leaf = level;
             // PDPTEs of PAE paging hold no rights (SDM vol. 3, 4.4.1).
             if !(shape.levels == 3 && level == 3) {
-                rights.take(step.entry, self.efer);
+                path.rights.take(step.entry, self.efer);
             }
-            if level == 1 || self.is_large(&shape, step.entry, level) {
-                self.check(rights, access)?;
-                mark(memory, &shape, &steps, level, access);
-                return Ok(self.page(&shape, step.entry, level, address.0));
+            if self.is_large(shape, step.entry, level) {
+                break;
             }
             table = step.entry & self.frame_mask();
         }
-        Err(self.fault(access, 0))
+        Ok(path)
     }
 
     fn shape(&self) -> Shape {
@@ -217,7 +244,8 @@ impl Paging {
         )
     }
 
-    fn page(&self, shape: &Shape, entry: u64, level: u32, address: u64) -> Gpa {
+    fn page(&self, shape: &Shape, path: &Path, address: u64) -> Gpa {
+        let (level, entry) = (path.leaf, path.steps[path.leaf as usize - 1].entry);
         let offset = (1u64 << (12 + (level - 1) * shape.index_bits)) - 1;
         let high = if shape.levels == 2 && level == 2 { (entry >> 13 & 0xff) << 32 } else { 0 };
         Gpa(entry & self.frame_mask() & !offset | high | address & offset)

@@ -68,6 +68,19 @@ fn four_levels_lead_to_the_page_and_are_marked() {
 }
 
 #[test]
+fn a_look_needs_no_rights_and_marks_nothing() {
+    let memory = memory();
+    four_levels(&memory, 0x5000 | PRESENT);
+    let look = |address| long().locate(&memory, Gva(address)).map(|g| g.0);
+    assert_eq!(look(LINEAR | 0x123), Some(0x5123));
+    assert_eq!(entry(&memory, 0x4000 + (LINEAR >> 12 & 511) * 8), 0x5000 | PRESENT);
+    assert_eq!(entry(&memory, ROOT + (LINEAR >> 39 & 511) * 8), 0x2000 | RIGHTS);
+    assert_eq!(look(LINEAR + 0x1000), None);
+    assert_eq!(look(LINEAR & 0xffff_ffff_ffff | 1 << 60), None, "not canonical");
+    assert_eq!(Paging { cr0: 1, ..long() }.locate(&memory, Gva(0x1_2345_6789)), Some(Gpa(0x2345_6789)));
+}
+
+#[test]
 fn a_refused_access_says_why_and_marks_nothing() {
     let memory = memory();
     four_levels(&memory, 0x5000 | PRESENT | NO_EXECUTE);

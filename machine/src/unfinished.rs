@@ -17,7 +17,7 @@ const DR6_BS: u64 = 1 << 14;
 /// What finishing instructions keeps from one to the next.
 #[derive(Debug)]
 pub(crate) struct Finisher {
-    physical_bits: u32,
+    pub(crate) physical_bits: u32,
     /// Components that the guest may switch on in XCR0.
     xcr0_offered: u64,
     /// Made for the first instruction that needs it.

@@ -74,7 +74,7 @@ fn machine_before(place: &Place<'_>, trace: &Trace, exit: u64) -> Result<Option<
     };
     let options = ReplayOptions { until: Some(last), ..ReplayOptions::default() };
     let replay = std::thread::scope(|scope| {
-        replay_from(Source::start(scope, trace), place, trace, &options, &mut |_| {})
+        replay_from(Source::start(scope, trace), place, trace, &options, &mut (), &mut |_| {})
     })?;
     Ok(matches!(replay.outcome, Outcome::Faithful).then_some(replay.machine))
 }

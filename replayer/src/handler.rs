@@ -4,7 +4,8 @@ use crate::divergence::{Divergence, PastExit, What};
 use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
 use crate::error::ReplayError;
 use crate::files::Files;
-use crate::replay::{Place, Progress};
+use crate::observer::Observer;
+use crate::replay::{Place, Progress, ReplayOptions, WATCHDOG_INTERVAL};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use trapline_formats::digests::{self, compared};
@@ -17,7 +18,7 @@ const HISTORY: usize = 8;
 /// Progress is told every so many exits.
 const PROGRESS_EXITS: u64 = 1024;
 
-pub(crate) struct ReplayHandler<'a> {
+pub(crate) struct ReplayHandler<'a, O> {
     source: Source,
     /// The dictionary of the trace.
     recorded_sites: &'a [Site],
@@ -39,19 +40,21 @@ pub(crate) struct ReplayHandler<'a> {
     exits_at_kick: Option<u64>,
     silent_kicks: u32,
     silence_limit: u32,
+    observer: &'a mut O,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-impl<'a> ReplayHandler<'a> {
+impl<'a, O: Observer> ReplayHandler<'a, O> {
     pub(crate) fn new(
         source: Source,
         recorded_sites: &'a [Site],
         place: &'a Place<'_>,
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
-        until: u64,
-        silence_limit: u32,
+        options: &ReplayOptions,
+        observer: &'a mut O,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
+        let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
         let by_site = recorded_sites.iter().zip(0u32..).collect();
         Self {
             source,
@@ -63,13 +66,14 @@ impl<'a> ReplayHandler<'a> {
             sites: SiteTable::default(),
             names: Vec::new(),
             console: console.peekable(),
-            until,
+            until: options.until.unwrap_or(u64::MAX),
             exits: 0,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
             exits_at_kick: None,
             silent_kicks: 0,
             silence_limit,
+            observer,
             progress,
         }
     }
@@ -294,7 +298,7 @@ fn is_explained(machine: &Machine, number: u64, recorded: Option<&u64>) -> bool 
     is_read && recorded.is_some_and(|hash| is_same_but_for_resume_flag(&page, *hash))
 }
 
-impl Handler for ReplayHandler<'_> {
+impl<O: Observer> Handler for ReplayHandler<'_, O> {
     type Error = ReplayError;
 
     #[inline]
@@ -317,7 +321,8 @@ impl Handler for ReplayHandler<'_> {
                 exit.data_mut().copy_from_slice(recorded.data);
             }
             exit.fault = recorded.fault;
-            let index = recorded.index;
+            let (index, site) = (recorded.index, recorded.site);
+            self.observer.exit(index, site, machine)?;
             self.print_console(index)?;
         }
         self.remember();

@@ -20,6 +20,7 @@ mod elsewhere;
 mod error;
 mod files;
 mod handler;
+mod observer;
 mod replay;
 mod source;
 mod suspicion;
@@ -27,4 +28,5 @@ mod watchdog;
 
 pub use divergence::{Divergence, PastExit, What};
 pub use error::ReplayError;
-pub use replay::{Outcome, Progress, Replay, ReplayOptions, replay};
+pub use observer::Observer;
+pub use replay::{Outcome, Progress, Replay, ReplayOptions, replay, replay_observed};

@@ -6,6 +6,7 @@ use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::files::Files;
 use crate::handler::ReplayHandler;
+use crate::observer::Observer;
 use crate::source::Source;
 use crate::suspicion;
 use crate::watchdog::Watchdog;
@@ -70,6 +71,18 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
+    replay_observed(kvm, convention, trace, options, &mut (), progress)
+}
+
+/// The same, with somebody who looks at the guest at every exit that was as recorded.
+pub fn replay_observed(
+    kvm: &Kvm,
+    convention: Convention,
+    trace: &Trace,
+    options: &ReplayOptions,
+    observer: &mut impl Observer,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Replay, ReplayError> {
     if let (Some(asked), None, Some(end)) = (options.until, trace.damage(), trace.end())
         && asked >= end.exits
     {
@@ -79,7 +92,7 @@ pub fn replay(
     let files = Files::open(header, &options.disks)?;
     let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, header)?, files };
     let mut replay = std::thread::scope(|scope| {
-        replay_from(Source::start(scope, trace), &place, trace, options, progress)
+        replay_from(Source::start(scope, trace), &place, trace, options, observer, progress)
     })?;
     if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
         cause::explain(&place, elsewhere, trace, divergence)?;
@@ -100,6 +113,7 @@ pub(crate) fn replay_from(
     place: &Place<'_>,
     trace: &Trace,
     options: &ReplayOptions,
+    observer: &mut impl Observer,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
     if source.is_last() {
@@ -107,7 +121,6 @@ pub(crate) fn replay_from(
         return Err(ReplayError::Nothing { reason: reason.unwrap_or_else(|| "the guest made none".into()) });
     }
     let mut machine = machine_at_start(place.kvm, place.convention, trace)?;
-    let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
     let mut handler = ReplayHandler::new(
         source,
         trace.sites(),
@@ -116,8 +129,8 @@ pub(crate) fn replay_from(
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         })),
-        options.until.unwrap_or(u64::MAX),
-        silence_limit,
+        options,
+        observer,
         progress,
     );
     let start = trace.start_state()?;

@@ -15,6 +15,7 @@ mod matrix;
 mod multiboot;
 mod paravirtual;
 mod seabios;
+mod stacks;
 mod support;
 mod symbols;
 mod unclosed;

@@ -32,7 +32,8 @@ macro_rules! matrix {
 
 matrix! {
     demo port64 ports_16 ports_32 ports_64 string_ports_16 string_ports_32 string_ports_64 mmio_32 mmio_64 mmio_wide_32
-    mmio_wide_64 mmio_string_32 mmio_string_64 msrs_16 msrs_32 msrs_64 msrs_refused_16 msrs_refused_32 msrs_refused_64
+    mmio_wide_64 mmio_string_32 mmio_string_64 calls_16 calls_32 calls_64 msrs_16 msrs_32 msrs_64
+    msrs_refused_16 msrs_refused_32 msrs_refused_64
     tsc_16 tsc_32 tsc_64 timer_hlt_16 timer_hlt_32 timer_hlt_64 slow_timer_64 timer_window_16 timer_window_32 timer_window_64
     timer_exits_16 timer_exits_32 timer_exits_64 shadow_16 shadow_32 shadow_64 ivt_16
     software_interrupts_16 software_interrupts_32 software_interrupts_64 fpu_32 fpu_64 popcnt_32 popcnt_64

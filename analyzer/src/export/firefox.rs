@@ -4,6 +4,7 @@ use super::profile::{Source, Written};
 use crate::error::AnalyzerError;
 use crate::labels::is_idle;
 use crate::moments::{Moment, Step, moments};
+use crate::stacks::Caller;
 use fxprof_processed_profile::{
     CategoryColor, CategoryHandle, CpuDelta, Frame, FrameFlags, FrameInfo, MarkerFieldFlags,
     MarkerFieldFormat, MarkerLocations, MarkerTiming, Profile, ReferenceTimestamp, SamplingInterval,
@@ -11,6 +12,7 @@ use fxprof_processed_profile::{
     WeightType,
 };
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// Weights are whole numbers; they are nanoseconds here and become milliseconds in the end.
@@ -39,13 +41,7 @@ fn build(source: &Source<'_>) -> Result<Profile, AnalyzerError> {
     profile.set_thread_show_markers_in_timeline(thread, true);
     profile.set_process_end_time(process, at(source.report.totals().total_ns));
     let category = profile.add_category("Exits", CategoryColor::Blue);
-    let stacks: Vec<_> = source
-        .labels
-        .iter()
-        .map(|label| {
-            stack(&mut profile, thread, category, [&label.function, &label.instruction, &label.target])
-        })
-        .collect();
+    let mut stacks = Handles { source, thread, category, known: BTreeMap::new() };
     let names = [profile.intern_string("HLT"), profile.intern_string("interrupt")];
     let mut run: Option<Run> = None;
     moments(source.trace, &source.report.pricing, |step| {
@@ -56,8 +52,8 @@ fn build(source: &Source<'_>) -> Result<Profile, AnalyzerError> {
             }
             // Exits of one site after another are one sample: a loop that polls is long.
             Step::Exit(moment) => match &mut run {
-                Some(run) if run.site == moment.site && run.fits(moment) => run.add(moment),
-                _ => flush(&mut profile, thread, &stacks, run.replace(Run::new(moment))),
+                Some(run) if run.who == who(source, moment) && run.fits(moment) => run.add(moment),
+                _ => stacks.flush(&mut profile, run.replace(Run::new(who(source, moment), moment))),
             },
             Step::Interrupt { at_ns, vector } => {
                 let marker = Marker { name: names[1], category, vector: vector.unwrap_or(2) };
@@ -66,7 +62,7 @@ fn build(source: &Source<'_>) -> Result<Profile, AnalyzerError> {
         }
         Ok(())
     })?;
-    flush(&mut profile, thread, &stacks, run);
+    stacks.flush(&mut profile, run);
     Ok(profile)
 }
 
@@ -74,24 +70,56 @@ fn at(ns: u64) -> Timestamp {
     Timestamp::from_nanos_since_reference(ns)
 }
 
-fn stack(
-    profile: &mut Profile,
-    thread: ThreadHandle,
-    category: CategoryHandle,
-    frames: [&String; 3],
-) -> Option<StackHandle> {
-    let frames = frames.map(|name| FrameInfo {
-        frame: Frame::Label(profile.intern_string(name)),
-        category_pair: category.into(),
-        flags: FrameFlags::empty(),
-    });
-    profile.intern_stack_frames(thread, frames.into_iter())
+/// A site, and where it is known, its stack.
+type Who = (u32, Option<u32>);
+
+fn who(source: &Source<'_>, moment: Moment) -> Who {
+    (moment.site, source.callers(moment.exit).map(|(stack, _)| stack))
 }
 
-/// Exits of one site, one after another.
+/// The stacks of a profile, each made once.
+struct Handles<'a> {
+    source: &'a Source<'a>,
+    thread: ThreadHandle,
+    category: CategoryHandle,
+    known: BTreeMap<Who, Option<StackHandle>>,
+}
+
+impl Handles<'_> {
+    fn of(&mut self, profile: &mut Profile, who: Who) -> Option<StackHandle> {
+        if let Some(known) = self.known.get(&who) {
+            return *known;
+        }
+        let label = self.source.labels.get(who.0 as usize)?;
+        let stacks = self.source.report.symbols().stacks();
+        let callers = stacks.zip(who.1).into_iter().flat_map(|(stacks, stack)| stacks.callers(stack).rev());
+        let own = [&label.function, &label.instruction, &label.target].map(String::clone);
+        let names: Vec<_> = callers.map(Caller::function).chain(own).collect();
+        let frames: Vec<_> = names
+            .iter()
+            .map(|name| FrameInfo {
+                frame: Frame::Label(profile.intern_string(name)),
+                category_pair: self.category.into(),
+                flags: FrameFlags::empty(),
+            })
+            .collect();
+        let handle = profile.intern_stack_frames(self.thread, frames.into_iter());
+        self.known.insert(who, handle);
+        handle
+    }
+
+    fn flush(&mut self, profile: &mut Profile, run: Option<Run>) {
+        let Some(run) = run else { return };
+        let stack = self.of(profile, run.who);
+        let weight = i32::try_from(run.cost_ns).unwrap_or(i32::MAX);
+        profile.add_sample(self.thread, at(run.start_ns), stack, CpuDelta::from_nanos(run.cost_ns), weight);
+    }
+}
+
+/// Exits of one site with one stack, one after another.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    site: u32,
+    who: Who,
     start_ns: u64,
     cost_ns: u64,
 }
@@ -100,8 +128,8 @@ impl Run {
     /// A sample does not cover more time: a timeline of few samples shows nothing.
     const LONGEST_NS: u64 = 1_000_000;
 
-    fn new(moment: Moment) -> Self {
-        Self { site: moment.site, start_ns: moment.exit_ns(), cost_ns: moment.cost_ns() }
+    fn new(who: Who, moment: Moment) -> Self {
+        Self { who, start_ns: moment.exit_ns(), cost_ns: moment.cost_ns() }
     }
 
     fn fits(&self, moment: Moment) -> bool {
@@ -111,13 +139,6 @@ impl Run {
     fn add(&mut self, moment: Moment) {
         self.cost_ns += moment.cost_ns();
     }
-}
-
-fn flush(profile: &mut Profile, thread: ThreadHandle, stacks: &[Option<StackHandle>], run: Option<Run>) {
-    let Some(run) = run else { return };
-    let stack = stacks.get(run.site as usize).copied().flatten();
-    let weight = i32::try_from(run.cost_ns).unwrap_or(i32::MAX);
-    profile.add_sample(thread, at(run.start_ns), stack, CpuDelta::from_nanos(run.cost_ns), weight);
 }
 
 /// HLT and interrupts.

@@ -7,6 +7,7 @@ use super::profile::{Source, Written};
 use super::proto::Message;
 use crate::labels::is_idle;
 use crate::moments::{Step, moments};
+use crate::stacks::{Caller, Stacks};
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -30,7 +31,7 @@ const INTERRUPT_NAMES: u64 = 1 << 40;
 const NMI: u64 = 256;
 
 pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> Written {
-    let mut stream = Stream { out, error: None, named: BTreeSet::new() };
+    let mut stream = Stream { out, error: None, named: BTreeSet::new(), said: BTreeSet::new() };
     stream.tracks(&source.report.path().file_name().unwrap_or_default().to_string_lossy());
     moments(source.trace, &source.report.pricing, |step| {
         match step {
@@ -43,7 +44,8 @@ pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> Written {
                 if source.trace.sites().get(site).is_some_and(is_idle) {
                     stream.slice(IDLE, name, text, start, end);
                 } else {
-                    stream.begin(EXITS, name, text, start);
+                    let callers = source.callers(moment.exit);
+                    stream.begin_called(EXITS, name, text, callers, start);
                     stream.slice(EXITS, VMM_NAME, || "VMM".into(), moment.vmm_start_ns(), end);
                     stream.end(EXITS, end);
                 }
@@ -64,6 +66,13 @@ struct Stream<'a, W> {
     error: Option<std::io::Error>,
     /// Names that were sent.
     named: BTreeSet<u64>,
+    /// Stacks that were sent.
+    said: BTreeSet<u32>,
+}
+
+/// Interned strings count from 1.
+fn stack_name(stack: u32) -> u64 {
+    u64::from(stack) + 1
 }
 
 type Text<'a> = &'a dyn Fn() -> String;
@@ -95,6 +104,26 @@ impl<W: Write> Stream<'_, W> {
         self.end(track, end);
     }
 
+    /// A slice that says who called.
+    fn begin_called(
+        &mut self,
+        track: u64,
+        name: u64,
+        text: impl Fn() -> String,
+        callers: Option<(u32, &Stacks)>,
+        at_ns: u64,
+    ) {
+        let Some((stack, stacks)) = callers else { return self.begin(track, name, text, at_ns) };
+        let said = self.said.insert(stack).then(|| {
+            let path = stacks.callers(stack).map(Caller::label).collect::<Vec<_>>().join(" < ");
+            // InternedData.debug_annotation_string_values.
+            Message::default().message(29, &Message::default().number(1, stack_name(stack)).text(2, &path))
+        });
+        // DebugAnnotation: name, string_value_iid.
+        let annotation = Message::default().text(10, "callers").number(17, stack_name(stack));
+        self.event_with(BEGIN, track, Some((name, &text)), said, Some(annotation), at_ns);
+    }
+
     fn begin(&mut self, track: u64, name: u64, text: impl Fn() -> String, at_ns: u64) {
         self.event(BEGIN, track, Some((name, &text)), at_ns);
     }
@@ -104,6 +133,19 @@ impl<W: Write> Stream<'_, W> {
     }
 
     fn event(&mut self, kind: u64, track: u64, name: Option<(u64, Text<'_>)>, at_ns: u64) {
+        self.event_with(kind, track, name, None, None, at_ns);
+    }
+
+    /// An event, what it needs interned beside its name, and an annotation.
+    fn event_with(
+        &mut self,
+        kind: u64,
+        track: u64,
+        name: Option<(u64, Text<'_>)>,
+        interned: Option<Message>,
+        annotation: Option<Message>,
+        at_ns: u64,
+    ) {
         let mut event = Message::default().number(9, kind).number(11, track);
         let mut packet = Message::default().number(8, at_ns).number(13, NEEDS_STATE);
         if let Some((name, text)) = name {
@@ -112,6 +154,13 @@ impl<W: Write> Stream<'_, W> {
                 let entry = Message::default().number(1, name).text(2, &text());
                 packet = packet.message(12, &Message::default().message(2, &entry));
             }
+        }
+        if let Some(annotation) = annotation {
+            event = event.message(4, &annotation);
+        }
+        // Fields that are given twice are merged.
+        if let Some(interned) = interned {
+            packet = packet.message(12, &interned);
         }
         self.packet(packet.message(11, &event));
     }

@@ -3,6 +3,7 @@
 use super::profile::Source;
 use super::proto::Message;
 use crate::cells::Cells;
+use crate::labels::Label;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
@@ -46,43 +47,96 @@ fn profile(source: &Source<'_>) -> Message {
     let mut profile = VALUES.iter().fold(Message::default(), |profile, (kind, unit, _)| {
         profile.message(1, &Message::default().number(1, texts.of(kind)).number(2, texts.of(unit)))
     });
-    let mut functions = BTreeMap::new();
-    let mut locations = Vec::new();
-    let cells = Cells(source.report.table());
-    for row in 0..source.report.table().height() {
-        let Some(label) = cells.u32("site", row).and_then(|s| source.labels.get(s as usize)) else {
-            continue;
-        };
-        let line = cells.str("source_line", row).unwrap_or_default();
-        // The leaf comes first; only the function has a source line.
-        let frames = [(&label.target, ""), (&label.instruction, ""), (&label.function, line)];
-        let address = cells.u64("instruction_address", row).unwrap_or(0);
-        let stack = frames.map(|(name, line)| {
-            let next = functions.len() as u64 + 1;
-            let function = *functions.entry((name.clone(), line.to_owned())).or_insert(next);
-            locations.push((
-                function,
-                address,
-                line.rsplit_once(':').and_then(|(_, n)| n.parse().ok()).unwrap_or(0),
-            ));
-            locations.len() as u64
-        });
-        let sample = Message::default().numbers(1, stack).numbers(2, values(cells, row));
-        profile = profile.message(2, &sample);
+    let mut places = Places::default();
+    for sample in samples(source) {
+        profile = profile.message(2, &places.sample(source, &sample));
     }
-    for (id, (function, address, line)) in (1..).zip(locations) {
+    for ((function, address, line), id) in in_order(places.locations) {
         let line = Message::default().number(1, function).number(2, line);
         profile = profile.message(4, &Message::default().number(1, id).number(3, address).message(4, &line));
     }
-    for ((name, line), id) in functions {
-        let file = line.rsplit_once(':').map_or("", |(file, _)| file);
-        let function = Message::default().number(1, id).number(2, texts.of(&name)).number(4, texts.of(file));
+    for ((name, file), id) in in_order(places.functions) {
+        let function = Message::default().number(1, id).number(2, texts.of(&name)).number(4, texts.of(&file));
         profile = profile.message(5, &function);
     }
     let default = texts.of(DEFAULT);
     let duration = source.report.totals().total_ns;
     let profile = profile.number(10, duration).number(14, default);
     texts.in_order().into_iter().fold(profile, |profile, text| profile.text(6, text))
+}
+
+/// Exits that share a stack.
+struct Sample<'a> {
+    label: &'a Label,
+    /// The source line of the site.
+    line: &'a str,
+    address: u64,
+    stack: Option<u32>,
+    values: [u64; VALUES.len()],
+}
+
+/// A sample per site; where call stacks are known, per site and stack.
+fn samples<'a>(source: &'a Source<'_>) -> Vec<Sample<'a>> {
+    let cells = Cells(source.report.table());
+    let rows = 0..source.report.table().height();
+    let mut all = Vec::new();
+    for (row, site) in rows.filter_map(|row| Some((row, cells.u32("site", row)?))) {
+        let Some(label) = source.labels.get(site as usize) else { continue };
+        let line = cells.str("source_line", row).unwrap_or_default();
+        let address = cells.u64("instruction_address", row).unwrap_or(0);
+        let of_site: Vec<_> = source.report.stacks().iter().filter(|s| s.site == site).collect();
+        if of_site.is_empty() {
+            all.push(Sample { label, line, address, stack: None, values: values(cells, row) });
+        }
+        for s in of_site {
+            // In the order of `VALUES`.
+            let values = if s.idle {
+                [s.count, 0, s.path_ns, s.cost_ns, s.vmm_ns]
+            } else {
+                [s.count, s.vmm_ns, s.path_ns, s.cost_ns, 0]
+            };
+            all.push(Sample { label, line, address, stack: s.stack, values });
+        }
+    }
+    all
+}
+
+/// Functions, by name and file, and places in them, by function, address and line; both with their numbers.
+#[derive(Default)]
+struct Places {
+    functions: BTreeMap<(String, String), u64>,
+    locations: BTreeMap<(u64, u64, u64), u64>,
+}
+
+impl Places {
+    fn sample(&mut self, source: &Source<'_>, sample: &Sample<'_>) -> Message {
+        // The leaf comes first; only functions have a source line.
+        let Label { function, instruction, target } = sample.label;
+        let leaves = [(target, ""), (instruction, ""), (function, sample.line)];
+        let mut stack: Vec<_> =
+            leaves.iter().map(|(name, line)| self.location(name, sample.address, line)).collect();
+        let stacks = source.report.symbols().stacks();
+        for caller in stacks.zip(sample.stack).into_iter().flat_map(|(all, stack)| all.callers(stack)) {
+            let line = caller.symbol.as_ref().and_then(|s| s.line.as_deref()).unwrap_or_default();
+            stack.push(self.location(&caller.function(), caller.address, line));
+        }
+        Message::default().numbers(1, stack).numbers(2, sample.values)
+    }
+
+    fn location(&mut self, name: &str, address: u64, line: &str) -> u64 {
+        let (file, number) = line.rsplit_once(':').unwrap_or_default();
+        let next = self.functions.len() as u64 + 1;
+        let function = *self.functions.entry((name.to_owned(), file.to_owned())).or_insert(next);
+        let next = self.locations.len() as u64 + 1;
+        *self.locations.entry((function, address, number.parse().unwrap_or(0))).or_insert(next)
+    }
+}
+
+/// By their numbers.
+fn in_order<K>(numbered: BTreeMap<K, u64>) -> Vec<(K, u64)> {
+    let mut all: Vec<_> = numbered.into_iter().collect();
+    all.sort_by_key(|(_, number)| *number);
+    all
 }
 
 /// VMM time of a HLT is idleness, and of anything else cost.

@@ -6,6 +6,7 @@ use crate::error::AnalyzerError;
 use crate::labels::{Label, labels};
 use crate::output::Output;
 use crate::report::Report;
+use crate::stacks::Stacks;
 use crate::symbols::Symbols;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -29,6 +30,14 @@ pub(super) struct Source<'a> {
     pub(super) trace: &'a Trace,
     pub(super) report: Report,
     pub(super) labels: Vec<Label>,
+}
+
+impl Source<'_> {
+    /// The stack of an exit, where stacks are known.
+    pub(super) fn callers(&self, exit: u64) -> Option<(u32, &Stacks)> {
+        let stacks = self.report.symbols().stacks()?;
+        Some((stacks.of(exit)?, stacks))
+    }
 }
 
 /// Writes a profile. An existing file is an error unless `replace` is set. SCHEMA.md says what is in each.

@@ -1,5 +1,6 @@
 //! Exits that wait to be written, column by column.
 
+use crate::stacks::Stacks;
 use crate::stream::Batch;
 use crate::tally::scalar;
 use crate::ticks::{Apportion, Ticks};
@@ -10,6 +11,8 @@ use trapline_formats::{Event, ExitKind, Site, Timing, Trace};
 pub(super) struct Rows {
     exit: Vec<u64>,
     site: Vec<IdxSize>,
+    /// The call stacks, where they are known.
+    stack: Option<Vec<Option<u32>>>,
     value: Vec<Option<u64>>,
     data_bytes: Vec<u32>,
     fault: Vec<bool>,
@@ -22,10 +25,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(trace: &Trace) -> Self {
+    pub(super) fn new(trace: &Trace, has_stacks: bool) -> Self {
         Self {
             exit: Vec::new(),
             site: Vec::new(),
+            stack: has_stacks.then(Vec::new),
             value: Vec::new(),
             data_bytes: Vec::new(),
             fault: Vec::new(),
@@ -52,7 +56,7 @@ impl Rows {
             .for_each(|(exit, event)| self.event(exit, event));
     }
 
-    pub(super) fn add(&mut self, batch: &Batch, sites: &[Site]) {
+    pub(super) fn add(&mut self, batch: &Batch, sites: &[Site], stacks: Option<&Stacks>) {
         let mut timings = batch.timings.iter();
         for exit in batch.inputs.exits() {
             let Some(site) = sites.get(exit.site as usize) else { continue };
@@ -60,6 +64,9 @@ impl Rows {
                 site.kind.has_data() && !site.rep && !(exit.fault && site.kind == ExitKind::MsrRead);
             self.exit.push(exit.index);
             self.site.push(exit.site);
+            if let Some((column, stacks)) = self.stack.as_mut().zip(stacks) {
+                column.push(stacks.of(exit.index));
+            }
             self.value.push(is_scalar.then(|| scalar(exit.data)));
             self.data_bytes.push(exit.data.len() as u32);
             self.fault.push(exit.fault);
@@ -131,6 +138,9 @@ impl Rows {
         columns.push(Series::new("vmm_ns".into(), std::mem::take(&mut self.vmm_ns)).into());
         columns.push(Series::new("interrupt".into(), std::mem::take(&mut self.interrupt)).into());
         columns.push(Series::new("nmi".into(), std::mem::take(&mut self.nmi)).into());
+        if let Some(stacks) = &mut self.stack {
+            columns.push(Series::new("stack".into(), std::mem::take(stacks)).into());
+        }
         DataFrame::new(height, columns)
     }
 }

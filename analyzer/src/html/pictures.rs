@@ -177,7 +177,7 @@ mod tests {
             let mut pictures = pictures(bin_ns);
             let mut start_ns = 0;
             for (guest_ns, path_ns, vmm_ns) in moments {
-                let moment = Moment { site: 0, start_ns, guest_ns, path_ns, vmm_ns, recorder_ns: 0 };
+                let moment = Moment { exit: 0, site: 0, start_ns, guest_ns, path_ns, vmm_ns, recorder_ns: 0 };
                 pictures.add(&moment, false);
                 start_ns = moment.end_ns();
             }

@@ -34,7 +34,8 @@ impl Lines {
     }
 }
 
-fn contents<'a>(section: &impl ObjectSection<'a>) -> Option<Vec<u8>> {
+/// The bytes of a section, unpacked.
+pub(crate) fn contents<'a>(section: &impl ObjectSection<'a>) -> Option<Vec<u8>> {
     let packed = section.compressed_data().ok()?;
     let mut bytes = Vec::new();
     match packed.format {

@@ -98,6 +98,16 @@ fn score(chunks: &[Chunk], instructions: &BTreeSet<(u64, &[u8])>, offset: u64) -
     (agreed >= others * 9).then_some((bytes_agreed, agreed))
 }
 
+/// Instructions that are in an image moved by so much, and those that are others there.
+pub(super) fn agreement(chunks: &[Chunk], sites: &[Site], offset: u64) -> (usize, usize) {
+    let here = instructions(sites);
+    let here = here.iter().filter_map(|(address, bytes)| {
+        Some(at(chunks, address.wrapping_sub(offset), bytes.len())? == *bytes)
+    });
+    let (same, others): (Vec<_>, Vec<_>) = here.partition(|same| *same);
+    (same.len(), others.len())
+}
+
 /// Bytes of an image.
 pub(super) fn at(chunks: &[Chunk], address: u64, length: usize) -> Option<&[u8]> {
     chunks.iter().find_map(|(start, bytes)| {
@@ -145,6 +155,14 @@ mod tests {
         assert_eq!(find(&other, &sites(&image, 0)), None);
         assert_eq!(find(&image, &[]), None);
         assert_eq!(find(&[], &sites(&image, 0)), None);
+    }
+
+    #[test]
+    fn what_agrees_at_a_place_is_counted() {
+        let image = image(0x40_0000);
+        let mut sites = sites(&image, 0x5000);
+        sites[3].instruction.bytes[0] ^= 1;
+        assert_eq!(agreement(&image, &sites, 0x5000), (16, 1));
     }
 
     #[test]

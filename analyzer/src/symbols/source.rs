@@ -1,10 +1,12 @@
 //! One thing that names come from: a file, or the kernel in a trace.
 
+use super::build_id::{self, BuildId};
 use super::lines::Lines;
 use super::placement::{self, Chunk};
 use super::table::Table;
-use super::{SymbolFile, elf, kallsyms, payload, safe, text};
+use super::{Symbol, SymbolFile, demangle, elf, kallsyms, payload, safe, text};
 use crate::error::AnalyzerError;
+use std::cell::OnceCell;
 use std::ops::Range;
 use trapline_formats::Site;
 
@@ -12,17 +14,22 @@ use trapline_formats::Site;
 const KERNEL_STARTS: [&[u8]; 2] = [b"_text", b"startup_64"];
 
 /// Functions, and where it is known, the code they are made of.
-pub(super) struct Source {
+#[derive(Default)]
+pub(crate) struct Source {
     /// For people.
     pub(super) name: String,
     /// "ELF symbols", "kallsyms".
     kind: &'static str,
     pub(super) table: Table,
     chunks: Vec<Chunk>,
-    /// An ELF file with its debug information, if any.
+    /// An ELF file with its debug information and unwinding tables, if any.
     file: Vec<u8>,
+    /// Its source lines, once somebody asks.
+    lines: OnceCell<Option<Lines>>,
     /// What is added to its addresses, once that is known.
     pub(super) placed: Option<u64>,
+    /// Why it is not believed, or not wholly.
+    doubt: Option<String>,
 }
 
 impl Source {
@@ -42,7 +49,7 @@ impl Source {
         let table = text::read(&bytes).ok_or_else(|| {
             error("it is neither ELF nor a bzImage nor lines of address, type and name with addresses".into())
         })?;
-        Ok(Self { name, kind: "text", table, chunks: Vec::new(), file: Vec::new(), placed: None })
+        Ok(Self { name, kind: "text", table, ..Self::default() })
     }
 
     /// An ELF image: its symbols, or where it is stripped, its kallsyms tables.
@@ -50,7 +57,7 @@ impl Source {
         let elf = elf::read(&bytes)?;
         if elf.table.is_empty() {
             let found = elf.code.iter().chain(&elf.data).find_map(|(_, bytes)| kallsyms::find(bytes));
-            return Some(Self::with_kallsyms(name, found, elf.code));
+            return Some(Self { file: bytes, ..Self::with_kallsyms(name, found, elf.code) });
         }
         Some(Self {
             name,
@@ -58,7 +65,7 @@ impl Source {
             table: elf.table,
             chunks: elf.code,
             file: bytes,
-            placed: None,
+            ..Self::default()
         })
     }
 
@@ -70,7 +77,7 @@ impl Source {
 
     fn with_kallsyms(name: String, found: Option<Table>, chunks: Vec<Chunk>) -> Self {
         let table = found.unwrap_or_default();
-        Self { name, kind: "kallsyms", table, chunks, file: Vec::new(), placed: None }
+        Self { name, kind: "kallsyms", table, chunks, ..Self::default() }
     }
 
     /// Finds out where its code stands in the guest.
@@ -90,9 +97,24 @@ impl Source {
         self.placed = Some(moved.map_or(0, |(listed, running)| running.wrapping_sub(listed)));
     }
 
-    /// Its source lines.
-    pub(super) fn lines(&self) -> Option<Lines> {
-        Lines::read(&self.file)
+    /// The function at an address of the guest.
+    pub(super) fn symbol(&self, address: u64) -> Option<Symbol> {
+        let offset = self.placed?;
+        let own = address.wrapping_sub(offset);
+        let found = self.table.at(own)?;
+        let line = self.lines.get_or_init(|| Lines::read(&self.file)).as_ref().and_then(|l| l.at(own));
+        Some(Symbol { name: demangle::demangle(found.name), start: found.start.wrapping_add(offset), line })
+    }
+
+    /// Where the function at an address of the guest starts.
+    pub(super) fn function_start(&self, address: u64) -> Option<u64> {
+        let offset = self.placed?;
+        Some(self.table.at(address.wrapping_sub(offset))?.start.wrapping_add(offset))
+    }
+
+    /// The ELF file, for its unwinding tables; empty where it is none.
+    pub(crate) fn file(&self) -> &[u8] {
+        &self.file
     }
 
     /// Bytes of code at its own addresses.
@@ -105,6 +127,38 @@ impl Source {
         longest.filter(|bytes| !bytes.is_empty())
     }
 
+    /// Refuses a kernel's file where the kernel in the trace is another build; code that did not trap is not compared, and names
+    /// and unwinding tables would be wrong there. A place that a user insists on is kept, with a warning.
+    pub(super) fn compare_build(&mut self, kernel: &Self, is_insisted: bool) {
+        let is_kernel = KERNEL_STARTS.iter().any(|name| self.table.address_of(name).is_some());
+        let Some(own) = build_id::of_file(&self.file).filter(|_| is_kernel) else { return };
+        let theirs = kernel.build_ids();
+        let Some(first) = theirs.first().filter(|_| !theirs.contains(&own)) else { return };
+        self.doubt = Some(format!("it is build {own}, and the kernel in the trace is build {first}"));
+        if !is_insisted {
+            self.placed = None;
+        }
+    }
+
+    fn build_ids(&self) -> Vec<BuildId> {
+        match build_id::of_file(&self.file) {
+            Some(own) => vec![own],
+            None if self.file.is_empty() => self.chunks.iter().flat_map(|c| build_id::all_in(&c.1)).collect(),
+            None => build_id::all_in(&self.file),
+        }
+    }
+
+    /// Warns of code that is not what trapped at the place that a user insists on.
+    pub(super) fn compare_code(&mut self, sites: &[Site]) {
+        let Some(offset) = self.placed else { return };
+        let (same, others) = placement::agreement(&self.chunks, sites, offset);
+        if others > 0 {
+            let all = same + others;
+            self.doubt =
+                Some(format!("{others} of {all} instructions there are others: is it of another build?"));
+        }
+    }
+
     /// What was done with it.
     pub(super) fn note(&self, offset: u64, named: usize, sites: usize) -> String {
         let moved = match offset {
@@ -112,11 +166,20 @@ impl Source {
             up if up < 1 << 63 => format!(", moved up by {up:#x}"),
             down => format!(", moved down by {:#x}", down.wrapping_neg()),
         };
-        format!("{} ({}, {}{moved}) names {named} of {sites} sites", self.name, self.kind, self.table.len())
+        let doubt = self.doubt.as_ref().map_or(String::new(), |doubt| format!("; but {doubt}"));
+        format!(
+            "{} ({}, {}{moved}) names {named} of {sites} sites{doubt}",
+            self.name,
+            self.kind,
+            self.table.len()
+        )
     }
 
     /// Why it was not believed.
     pub(super) fn refusal(&self) -> String {
+        if let Some(doubt) = &self.doubt {
+            return format!("{} ({}) names nothing: {doubt}", self.name, self.kind);
+        }
         format!(
             "{} ({}) names nothing: its code is not where the guest's instructions trapped. Is it of another build?",
             self.name, self.kind

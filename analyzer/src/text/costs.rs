@@ -211,7 +211,7 @@ fn function(cells: Cells<'_>, shown: &[usize], blank: usize) -> Option<Column> {
 }
 
 /// "0x3fd COM1 line status"; the kind of exit where it has no address, their number where a row has several.
-fn target(cells: Cells<'_>, row: usize) -> String {
+pub(super) fn target(cells: Cells<'_>, row: usize) -> String {
     let space = cells.str("space", row);
     // Every MSR is the processor's: its name is enough.
     let is_msr = space == Some("msr") && cells.str("register", row).is_some();

@@ -2,10 +2,11 @@
 
 use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{self, recorded, report};
+use crate::stacks::stacked;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use trapline_analyzer::{By, SCHEMA_VERSION};
-use trapline_formats::{ExitKind, Header};
+use trapline_analyzer::{By, Report, SCHEMA_VERSION};
+use trapline_formats::{ExitKind, Header, Trace};
 
 /// Words that this check understands; any other in the schema fails it.
 const WORDS: [&str; 16] = [
@@ -107,6 +108,11 @@ fn reports_of_every_grouping_are_as_the_schema_says() {
             let json: Value = serde_json::from_str(&report(&path, by).to_json(None).unwrap()).unwrap();
             assert_eq!(errors(&schema(), &json, "report"), [""; 0], "{} {by}", path.display());
         }
+        let stacked =
+            Report::with_symbols(&Trace::open(&path).unwrap(), By::Site, stacked(&path), &mut |_| {});
+        let json: Value = serde_json::from_str(&stacked.unwrap().to_json(None).unwrap()).unwrap();
+        assert!(!json["stacks"].as_array().unwrap().is_empty());
+        assert_eq!(errors(&schema(), &json, "report"), [""; 0], "{} with stacks", path.display());
     }
 }
 

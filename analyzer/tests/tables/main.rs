@@ -15,6 +15,7 @@ mod output;
 mod prices;
 mod profiles;
 mod schema;
+mod stacks;
 mod suggestions;
 mod symbols;
 mod text;

@@ -1,6 +1,7 @@
 //! Profiles, read back by the rules of their formats.
 
 use crate::firmware::{POLLS, SLEEPS, recorded, report};
+use crate::stacks::stacked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,21 @@ use trapline_analyzer::{AnalyzerError, By, Symbols};
 use trapline_formats::Trace;
 
 fn exported(kind: Profile) -> (tempfile::TempDir, PathBuf, PathBuf) {
+    exported_with(kind, &Symbols::none())
+}
+
+/// The same, with the stacks of `stacks.rs`.
+fn exported_stacks(kind: Profile) -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let (_dir, path) = recorded();
+    exported_with(kind, &stacked(&path))
+}
+
+fn exported_with(kind: Profile, symbols: &Symbols) -> (tempfile::TempDir, PathBuf, PathBuf) {
     let (dir, path) = recorded();
     let out = dir.path().join("profile");
     let trace = Trace::open(&path).unwrap();
-    profile(&trace, Symbols::none(), None, kind, &out, false, &mut |_| {}).unwrap();
-    let again = profile(&trace, Symbols::none(), None, kind, &out, false, &mut |_| {});
+    profile(&trace, symbols.clone(), None, kind, &out, false, &mut |_| {}).unwrap();
+    let again = profile(&trace, symbols.clone(), None, kind, &out, false, &mut |_| {});
     assert!(matches!(again, Err(AnalyzerError::Exists { .. })));
     (dir, path, out)
 }
@@ -108,11 +119,26 @@ fn folded_stacks_add_up_to_the_cost() {
     assert!(text.starts_with("(no symbol);in al, dx at 0xf1234;port-read 0x3fd COM1 line status "), "{text}");
     assert!(text.lines().all(|l| l.matches(';').count() == 2), "three frames each");
     assert!(!text.contains("hlt"), "idleness is no cost");
+
+    let (_dir, path, out) = exported_stacks(Profile::Folded);
+    let with_callers = std::fs::read_to_string(out).unwrap();
+    let costs: u64 =
+        with_callers.lines().map(|l| l.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
+    assert_eq!(costs, report(&path, By::Site).totals().cost_ns);
+    for stack in ["0x12005;", "0x13005;0x12005;"] {
+        let line = format!("{stack}(no symbol);in al, dx at 0xf1234;port-read 0x3fd COM1 line status ");
+        assert_eq!(with_callers.lines().filter(|l| l.starts_with(&line)).count(), 1, "{with_callers}");
+    }
 }
 
 #[test]
 fn a_pprof_profile_holds_every_site_with_its_exits_and_costs() {
-    let (_dir, path, out) = exported(Profile::Pprof);
+    check_pprof(&exported(Profile::Pprof), &[3]);
+    check_pprof(&exported_stacks(Profile::Pprof), &[4, 5]);
+}
+
+/// The depths are those that stacks may have.
+fn check_pprof((_dir, path, out): &(tempfile::TempDir, PathBuf, PathBuf), depths: &[usize]) {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(out).unwrap()).read_to_end(&mut bytes).unwrap();
     let profile = Wire::read(&bytes);
@@ -130,22 +156,41 @@ fn a_pprof_profile_holds_every_site_with_its_exits_and_costs() {
         .map(|l| (l.one(1).unwrap().number(), l.one(4).unwrap().message().one(1).unwrap().number()))
         .collect();
     let mut sums = [0; 5];
+    let mut seen = BTreeSet::new();
     for sample in profile.all(2).map(Field::message) {
         let stack: Vec<_> =
             sample.one(1).unwrap().numbers().iter().map(|l| functions[&locations[l]].clone()).collect();
-        assert_eq!((stack.len(), stack[2].as_str()), (3, "(no symbol)"), "the leaf comes first: {stack:?}");
+        assert!(
+            depths.contains(&stack.len()) && stack[2] == "(no symbol)",
+            "the leaf comes first: {stack:?}"
+        );
+        let outer = ["0x12005", "0x13005"];
+        assert!(stack[3..].iter().zip(outer).all(|(a, b)| a == b), "{stack:?}");
+        seen.insert(stack.len());
         sample.one(2).unwrap().numbers().iter().zip(&mut sums).for_each(|(value, sum)| *sum += value);
     }
-    let totals = *report(&path, By::Site).totals();
+    assert!(seen.iter().eq(depths), "{seen:?}");
+    let totals = *report(path, By::Site).totals();
     assert_eq!(sums, [totals.exits, totals.vmm_ns, totals.path_ns, totals.cost_ns, totals.idle_ns]);
     assert_eq!(profile.one(10).unwrap().number(), totals.total_ns);
 }
 
 #[test]
 fn a_perfetto_trace_has_a_slice_per_exit_and_names_before_their_use() {
-    let (_dir, path, out) = exported(Profile::Perfetto);
+    let exits = check_perfetto(&exported(Profile::Perfetto));
+    assert_eq!(exits, BTreeMap::new());
+    let exits = check_perfetto(&exported_stacks(Profile::Perfetto));
+    assert_eq!(exits.keys().collect::<Vec<_>>(), ["0x12005", "0x12005 < 0x13005"]);
+    let (_dir, path) = recorded();
     let totals = *report(&path, By::Site).totals();
-    let mut names = BTreeMap::new();
+    assert_eq!(exits.values().sum::<u64>(), totals.exits - totals.idle_exits);
+}
+
+/// How often each stack is told.
+fn check_perfetto((_dir, path, out): &(tempfile::TempDir, PathBuf, PathBuf)) -> BTreeMap<String, u64> {
+    let totals = *report(path, By::Site).totals();
+    let mut callers = BTreeMap::new();
+    let (mut told, mut names) = (BTreeMap::new(), BTreeMap::new());
     let mut open: BTreeMap<u64, Vec<(String, u64)>> = BTreeMap::new();
     let mut spent: BTreeMap<String, u64> = BTreeMap::new();
     let (mut slices, mut instants) = (0, 0);
@@ -154,7 +199,16 @@ fn a_perfetto_trace_has_a_slice_per_exit_and_names_before_their_use() {
             let entry = entry.message();
             names.insert(entry.one(1).unwrap().number(), entry.one(2).unwrap().text());
         }
+        for entry in packet.all(12).flat_map(|i| i.message().all(29).cloned().collect::<Vec<_>>()) {
+            let entry = entry.message();
+            told.insert(entry.one(1).unwrap().number(), entry.one(2).unwrap().text());
+        }
         let Some(event) = packet.one(11).map(Field::message) else { continue };
+        if let Some(annotation) = event.one(4).map(Field::message) {
+            assert_eq!(annotation.one(10).unwrap().text(), "callers");
+            let stack = told[&annotation.one(17).unwrap().number()].clone();
+            *callers.entry(stack).or_default() += 1;
+        }
         let at = packet.one(8).unwrap().number();
         let name = || names[&event.one(10).unwrap().number()].clone();
         let stack = open.entry(event.one(11).unwrap().number()).or_default();
@@ -181,11 +235,12 @@ fn a_perfetto_trace_has_a_slice_per_exit_and_names_before_their_use() {
         .map(|n| n.1)
         .sum();
     assert!(near(cost, totals.cost_ns), "{cost} {}", totals.cost_ns);
+    callers
 }
 
 #[test]
 fn perfettos_own_schema_knows_every_field() {
-    let (_dir, _, out) = exported(Profile::Perfetto);
+    let (_dir, _, out) = exported_stacks(Profile::Perfetto);
     let python = std::env::var("TRAPLINE_PYTHON").unwrap_or("python3".into());
     let script = "
 import sys
@@ -232,6 +287,18 @@ fn a_firefox_profile_weighs_its_stacks_by_their_cost() {
         .collect();
     assert!(strings.contains("port-read 0x3fd COM1 line status"), "{strings:?}");
     assert_eq!(thread["markers"]["length"], 2 * SLEEPS, "a HLT and an interrupt each");
+
+    let (_dir, _, out) = exported_stacks(Profile::Firefox);
+    let with_callers: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+    let text = with_callers.to_string();
+    assert!(text.contains("\"0x12005\"") && text.contains("\"0x13005\""), "callers are frames");
+    let sum: f64 = with_callers["threads"][0]["samples"]["weight"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w.as_f64().unwrap())
+        .sum();
+    assert!((sum - weights).abs() < 1e-3, "{sum} {weights}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use trapline_analyzer::{By, Symbols, export};
 use trapline_formats::Trace;
 
 /// The (column, type) pairs of the table under a heading of SCHEMA.md.
-fn documented(heading: &str) -> Vec<(String, String)> {
+pub fn documented(heading: &str) -> Vec<(String, String)> {
     let text = include_str!("../../SCHEMA.md");
     let (_, after) = text.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = after.split("\n## ").next().unwrap();
@@ -14,7 +14,7 @@ fn documented(heading: &str) -> Vec<(String, String)> {
     section.lines().filter(|l| l.starts_with("| `")).map(|l| (cell(l, 1), cell(l, 2))).collect()
 }
 
-fn actual(frame: &DataFrame) -> Vec<(String, String)> {
+pub fn actual(frame: &DataFrame) -> Vec<(String, String)> {
     let type_name = |dtype: &DataType| match dtype {
         DataType::Categorical(..) => "Categorical".to_owned(),
         other => format!("{other:?}"),

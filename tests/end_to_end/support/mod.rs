@@ -7,3 +7,4 @@ pub mod mutated;
 pub mod plain;
 pub mod recorded;
 pub mod replayed;
+pub mod stacked;

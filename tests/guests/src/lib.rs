@@ -82,6 +82,12 @@ guests! {
     mmio_string_32: "mmio_string.s", 32, Ends::Exit(0), Some(b"ok\n");
     /// Unclaimed memory, string instructions.
     mmio_string_64: "mmio_string.s", 64, Ends::Exit(0), Some(b"ok\n");
+    /// Functions that call each other, with frame pointers and without.
+    calls_16: "calls.s", 16, Ends::Exit(0), Some(b"");
+    /// Functions that call each other, with frame pointers and without.
+    calls_32: "calls.s", 32, Ends::Exit(0), Some(b"");
+    /// Functions that call each other, with frame pointers and without.
+    calls_64: "calls.s", 64, Ends::Exit(0), Some(b"");
     /// MSRs.
     msrs_16: "msrs.s", 16, Ends::Exit(0), Some(b"ok\n");
     /// MSRs.
