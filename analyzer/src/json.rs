@@ -10,7 +10,7 @@ use crate::totals::Totals;
 use polars::prelude::{AnyValue, Column, DataFrame};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-use trapline_formats::{ClockMode, EndReason, printable};
+use trapline_formats::{ClockMode, printable};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -114,7 +114,7 @@ impl Report {
             whole: self.is_whole(),
             trace: self.trace_facts(),
             end: end.map(|end| EndFacts {
-                reason: reason(&end.reason),
+                reason: end.reason.name(),
                 text: safe(&end.reason.to_string()),
                 exits: end.exits,
             }),
@@ -195,22 +195,6 @@ impl Report {
             reads: unclaimed.reads,
             writes: unclaimed.writes,
         }
-    }
-}
-
-fn reason(reason: &EndReason) -> &'static str {
-    match reason {
-        EndReason::Halted => "halted",
-        EndReason::Idle => "idle",
-        EndReason::TripleFault => "triple-fault",
-        EndReason::Reset => "reset",
-        EndReason::PowerOff => "power-off",
-        EndReason::ExitDevice(_) => "exit-device",
-        EndReason::ConsoleMatch(_) => "console-match",
-        EndReason::MaxExits => "max-exits",
-        EndReason::Timeout => "timeout",
-        EndReason::Interrupted => "interrupted",
-        EndReason::Failed(_) => "failed",
     }
 }
 

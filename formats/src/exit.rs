@@ -209,3 +209,19 @@ pub enum Event {
         rip: u64,
     },
 }
+
+impl Event {
+    /// The name in reports, JSON and Parquet.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt { .. } => "interrupt",
+            Self::Nmi => "nmi",
+            Self::WindowRequested => "window-requested",
+            Self::WindowCancelled => "window-cancelled",
+            Self::Checkpoint => "checkpoint",
+            Self::TaskPriority { .. } => "task-priority",
+            Self::MemoryWrite { .. } => "memory-write",
+            Self::Jump { .. } => "jump",
+        }
+    }
+}

@@ -3,9 +3,10 @@
 use crate::divergence::{Divergence, PastExit, What};
 use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
 use crate::error::ReplayError;
-use crate::replay::Progress;
+use crate::replay::{Progress, ReplayOptions, WATCHDOG_INTERVAL};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use trapline_formats::digests::{self, compared};
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{ConsoleText, CpuState, Difference, Event, ExitKind, Gpa, Site, TraceError};
@@ -37,6 +38,8 @@ pub(crate) struct ReplayHandler<'a> {
     exits_at_kick: Option<u64>,
     silent_kicks: u32,
     silence_limit: u32,
+    /// The user wants no more.
+    stop: &'a AtomicBool,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
@@ -46,8 +49,7 @@ impl<'a> ReplayHandler<'a> {
         recorded_sites: &'a [Site],
         elsewhere: Option<&'a Elsewhere>,
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
-        until: u64,
-        silence_limit: u32,
+        options: &'a ReplayOptions,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
         let by_site = recorded_sites.iter().zip(0u32..).collect();
@@ -60,13 +62,14 @@ impl<'a> ReplayHandler<'a> {
             sites: SiteTable::default(),
             names: Vec::new(),
             console: console.peekable(),
-            until,
+            until: options.until.unwrap_or(u64::MAX),
             exits: 0,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
             exits_at_kick: None,
             silent_kicks: 0,
-            silence_limit,
+            silence_limit: (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32,
+            stop: &options.stop,
             progress,
         }
     }
@@ -343,6 +346,9 @@ impl Handler for ReplayHandler<'_> {
     }
 
     fn kicked(&mut self, _: &mut Machine) -> Result<Control, ReplayError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ReplayError::Interrupted { exits: self.exits });
+        }
         if self.exits_at_kick.replace(self.exits) != Some(self.exits) {
             self.silent_kicks = 0;
             return Ok(Control::Continue);

@@ -8,6 +8,8 @@ use crate::handler::ReplayHandler;
 use crate::source::Source;
 use crate::suspicion;
 use crate::watchdog::Watchdog;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use trapline_formats::{Gpa, Gva, Trace, TraceError};
 use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
@@ -19,11 +21,13 @@ pub struct ReplayOptions {
     pub until: Option<u64>,
     /// A guest that makes no exit for so long has diverged. A guest may compute for a long time: be generous.
     pub silence: Duration,
+    /// Set from another thread, it ends the replay within half a second ([`ReplayError::Interrupted`]).
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { until: None, silence: Duration::from_mins(2) }
+        Self { until: None, silence: Duration::from_mins(2), stop: Arc::default() }
     }
 }
 
@@ -100,7 +104,6 @@ pub(crate) fn replay_from(
         return Err(ReplayError::Nothing { reason: reason.unwrap_or_else(|| "the guest made none".into()) });
     }
     let mut machine = machine_at_start(place.kvm, place.convention, trace)?;
-    let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
     let mut handler = ReplayHandler::new(
         source,
         trace.sites(),
@@ -109,8 +112,7 @@ pub(crate) fn replay_from(
             Ok(texts) => texts.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         })),
-        options.until.unwrap_or(u64::MAX),
-        silence_limit,
+        options,
         progress,
     );
     let start = trace.start_state()?;

@@ -16,3 +16,4 @@ mod schema;
 mod suggestions;
 mod symbols;
 mod text;
+mod traces;
