@@ -113,4 +113,6 @@ def test_a_cut_trace_is_read_up_to_the_cut(printed: trapline.Trace, copy: Copy) 
     with pytest.warns(trapline.DamagedTraceWarning):
         exits = cut.exits
     assert_frame_equal(exits, printed.exits.head(exits.height))
-    assert "its end is missing" in cut._repr_html_()
+    assert "its end is missing" in cut._repr_html_() and "its end is missing" in repr(cut)
+    with pytest.warns(trapline.DamagedTraceWarning):
+        assert len(cut) == exits.height < len(printed)

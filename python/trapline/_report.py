@@ -88,27 +88,33 @@ class Report:
         damage = None if self.facts["whole"] else "the trace is cut short: these are not the counts of the run"
         head = _html.card(f"Cost by {self.by}", {"recording": count, **shares, "damage": damage})
         costs = self.frame.filter(~pl.col("idle"))
-        rows = costs.head(SHOWN).select(
-            self.label(),
+        shown = costs.head(SHOWN)
+        rows = shown.select(
+            pl.Series("what", self.labels(shown), dtype=pl.String),
             pl.col("cost_percent").round(1),
             (pl.col("cost_ns") / 1e6).round(3).alias("cost_ms"),
             "count",
             "vmm_p50_ns",
         )
-        names = [self.by, "cost %", "cost ms", "exits", "VMM p50 ns"]
+        names = [self.by, "cost %", "cost ms", "exits", "VMM p50, ns"]
         more = costs.height - rows.height
         rest = f"<div>and {more:,} more in <code>.frame</code></div>" if more > 0 else ""
         return head + _html.table(names, rows.iter_rows()) + rest
 
-    def label(self) -> pl.Expr:
-        """What a row of :attr:`frame` stands for, in words: a column ``what``."""
-        place = pl.concat_str(pl.col("device"), pl.col("register"), separator=" ", ignore_nulls=True)
-        target = pl.when(pl.col("device").is_not_null()).then(place).otherwise(pl.col("kind"))
+    def labels(self, rows: pl.DataFrame) -> list[str]:
+        """What some rows of :attr:`frame` stand for, in words."""
+        return [self._label(row) for row in rows.iter_rows(named=True)]
+
+    def _label(self, row: dict[str, Any]) -> str:
+        address = "" if row["address"] is None else f"{row['address']:#x}"
+        register = " ".join(filter(None, (row["device"], row["register"]))) or row["kind"] or ""
+        target = f"{address} {register}".strip() or "(several)"
         if self.by == "instruction":
-            where = pl.coalesce("symbol", pl.lit("")) + pl.lit(" ") + pl.coalesce("disassembly", pl.lit("(unreadable)"))
-            return (where.str.strip_chars() + pl.lit(" – ") + target).alias("what")
-        column = {"reason": "kind", "symbol": "symbol", "device": "device"}.get(self.by)
-        return (pl.coalesce(column, pl.lit("(none)")) if column else target).alias("what")
+            place = f"{row['instruction_address']:#x}"
+            if row["symbol"] is not None:
+                place = f"{row['symbol']}+{row['symbol_offset']:#x}"
+            return f"{place}: {row['disassembly'] or '(unreadable)'} – {target}"
+        return {"reason": row["kind"], "symbol": row["symbol"], "device": row["device"]}.get(self.by, target) or "(none)"
 
 
 class Comparison:

@@ -129,20 +129,29 @@ class Trace:
             warnings.warn(message, DamagedTraceWarning, stacklevel=3)
 
     def __len__(self) -> int:
-        """The number of exits."""
+        """The number of exits; where the trace does not say it, its readable exits are counted."""
         end = self._native.end
-        return len(self.exits) if end is None else end[2]
+        if end is not None:
+            return end[2]
+        counted: int = self.scan().select(pl.len()).collect().item()
+        return counted
 
     def __repr__(self) -> str:
-        return f"<trapline.Trace {self.path.name!r}: {len(self):,} exits; {self.end or 'its end is missing'}>"
+        return f"<trapline.Trace {self.path.name!r}: {self._count()}; {self._ended()}>"
+
+    def _count(self) -> str:
+        end = self._native.end
+        return "exits not counted" if end is None else f"{end[2]:,} exits"
+
+    def _ended(self) -> str:
+        return self.end or "its end is missing"
 
     def _repr_html_(self) -> str:
         host, header = self.header["host"], self.header
         files = ", ".join(f"{f['name']} ({f['role']})" for f in header["files"])
         memory = sum(region["bytes"] for region in header["memory"] if not region["readonly"])
         facts = {
-            "exits": f"{len(self):,}",
-            "ended": self.end or "its end is missing",
+            "recording": f"{self._count()}; {self._ended()}",
             "guest": f"{files}, entered as {header['entry']}, {memory / 2**20:g} MiB",
             "host": ", ".join(filter(None, (host["engine"], f"Linux {host['kernel']}", host["cpu_brand"]))),
             "clock": header["clock"],

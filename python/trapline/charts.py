@@ -37,13 +37,15 @@ def timeline(
         )
         .group_by("ms", by)
         .agg((pl.col("vmm_ns").sum() / 1e6).alias("vmm_ms"), pl.len().alias("exits"))
+        .with_columns((pl.col("ms") + width / 1e6).alias("to_ms"))
         .sort("ms", by)
     )
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar()
         .encode(
-            x=alt.X("ms:Q", title="time, ms", bin=alt.Bin(step=width / 1e6)),
+            x=alt.X("ms:Q", title="time, ms", bin="binned", axis=alt.Axis(tickCount=10)),
+            x2="to_ms:Q",
             y=alt.Y("vmm_ms:Q", title="VMM time, ms"),
             color=alt.Color(f"{by}:N", sort=[*named, OTHER]),
             tooltip=["ms:Q", f"{by}:N", "exits:Q", "vmm_ms:Q"],
@@ -56,16 +58,12 @@ def timeline(
 def top(report: Report, *, rows: int = 10) -> alt.Chart:
     """The dearest groups of a report: VMM time, measured, and exit path, estimated."""
     costs = report.frame.filter(~pl.col("idle"), pl.col("cost_ns").is_not_null()).head(rows)
-    parts = (
-        costs.with_row_index("rank", offset=1)
-        .select(
-            pl.format("{}. {}", "rank", report.label()).alias("what"),
-            "count",
-            (pl.col("vmm_ns") / 1e6).alias("VMM (measured)"),
-            (pl.col("path_ns") / 1e6).alias("exit path (estimated)"),
-        )
-        .unpivot(index=["what", "count"], variable_name="part", value_name="ms")
-    )
+    parts = costs.select(
+        pl.Series("what", report.labels(costs), dtype=pl.String),
+        "count",
+        (pl.col("vmm_ns") / 1e6).alias("VMM (measured)"),
+        (pl.col("path_ns") / 1e6).alias("exit path (estimated)"),
+    ).unpivot(index=["what", "count"], variable_name="part", value_name="ms")
     chart: alt.Chart = (
         alt.Chart(parts)
         .mark_bar()
@@ -100,17 +98,18 @@ def histogram(
             "exits",
         )
     )
+    title = {"vmm_ns": "VMM time", "guest_ns": "guest interval"}[column]
     what = "all exits" if site is None else f"site {site}"
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar()
         .encode(
-            x=alt.X("ns:Q", title=f"{column}", scale=alt.Scale(type="log")),
+            x=alt.X("ns:Q", title=f"{title}, ns", bin="binned", scale=alt.Scale(type="log")),
             x2="to_ns:Q",
             y=alt.Y("exits:Q"),
             tooltip=["ns:Q", "to_ns:Q", "exits:Q"],
         )
-        .properties(title=f"{column} of {what}", width="container", height=200)
+        .properties(title=f"{title} of {what}", width="container", height=200)
     )
     return chart
 
