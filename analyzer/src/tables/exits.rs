@@ -35,21 +35,25 @@ pub fn exits(
     rows: usize,
     each: &mut dyn FnMut(DataFrame) -> Result<ControlFlow<()>, AnalyzerError>,
 ) -> Result<Option<Damage>, AnalyzerError> {
-    let build = AnalyzerError::table;
-    let sites = sites(trace, symbols)?.select(OF_SITE).map_err(build("describe the sites"))?;
+    let sites = sites(trace, symbols)?.select(OF_SITE).map_err(AnalyzerError::table("describe the sites"))?;
     let mut waiting = Rows::new(trace);
     let mut wanted = ControlFlow::Continue(());
+    let mut is_first = true;
+    let mut give = |waiting: &mut Rows| {
+        each(waiting.take(&sites).map_err(AnalyzerError::table("build the table of exits"))?)
+    };
     let cut = batches_while(trace, |batch| {
         waiting.events_before(batch);
         if waiting.len() >= rows {
-            wanted = each(waiting.take(&sites).map_err(build("build the table of exits"))?)?;
+            wanted = give(&mut waiting)?;
+            is_first = false;
         }
         waiting.add(batch, trace.sites());
         Ok(wanted)
     })?;
-    if wanted.is_continue() {
+    if wanted.is_continue() && (waiting.len() > 0 || is_first) {
         // Nothing comes after it, wanted or not.
-        let _ = each(waiting.take(&sites).map_err(build("build the table of exits"))?)?;
+        let _ = give(&mut waiting)?;
     }
     Ok(cut.inputs.or_else(|| trace.damage().cloned()))
 }
