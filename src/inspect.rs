@@ -51,24 +51,10 @@ impl Counts {
                 *counts.by_kind.entry(trace.sites()[exit.site as usize].kind.name()).or_default() += 1;
             }
             for (_, event) in chunk.events() {
-                *counts.events.entry(event_name(event)).or_default() += 1;
+                *counts.events.entry(event.name()).or_default() += 1;
             }
         }
         counts
-    }
-}
-
-fn event_name(event: &Event) -> &'static str {
-    match event {
-        Event::Interrupt { .. } => "interrupt",
-        Event::Nmi => "nmi",
-        Event::WindowRequested => "window-requested",
-        Event::WindowCancelled => "window-cancelled",
-        Event::Checkpoint => "checkpoint",
-        Event::TaskPriority { .. } => "task-priority",
-        Event::MemoryWrite { .. } => "memory-write",
-        Event::Jump { .. } => "jump",
-        Event::FileRead { .. } => "file-read",
     }
 }
 
@@ -297,7 +283,7 @@ fn event_text(event: &Event) -> String {
             format!("-> memory write at {gpa:#x}, {length} bytes: file {file} from {offset:#x} on")
         }
         Event::Jump { rip } => format!("-> jump to {rip:#x}"),
-        other => format!("-> {}", event_name(other)),
+        other => format!("-> {}", other.name()),
     }
 }
 
@@ -315,7 +301,7 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Wri
                 "xxh3": format!("{xxh3:016x}"),
             }),
             Event::Jump { rip } => json!({"event": "jump", "rip": rip}),
-            other => json!({"event": event_name(other)}),
+            other => json!({"event": other.name()}),
         })
         .collect();
     let line = json!({

@@ -12,16 +12,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio;
 use trapline_recorder::devices::virtio::disk::Disk;
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{
-    ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, RecorderError, StopHandle,
-};
+use trapline_recorder::{ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle};
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
 const ESCAPE: u8 = 0x1d;
@@ -31,26 +29,23 @@ const ESCAPE: u8 = 0x1d;
 pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let mut guest = guest::load(&args.guest)?;
     if let Some(path) = &args.sites {
-        close_learned(path, &mut guest)?;
+        LearnedSites::close_from(path, &mut guest)?;
     }
     if !args.no_log && args.output.exists() && !args.force {
         bail!("{} exists: --force replaces it, -o names another file", args.output.display());
     }
     let (kvm, convention) = open_and_probe()?;
-    let mut pc = Pc::new(PcConfig {
-        epoch_unix_s: epoch(args.clock),
-        virtio: devices(args)?,
-        ..PcConfig::with_ram(guest.ram_bytes)
-    });
+    let clock = match args.clock {
+        Clock::Host => ClockMode::Host,
+        Clock::Virtual => ClockMode::Virtual,
+    };
+    let mut pc = Pc::new(PcConfig { virtio: devices(args)?, ..PcConfig::with_clock(guest.ram_bytes, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
     let options = RecordOptions {
         output: (!args.no_log).then(|| args.output.clone()),
         replace: args.force,
-        clock: match args.clock {
-            Clock::Host => ClockMode::Host,
-            Clock::Virtual => ClockMode::Virtual,
-        },
+        clock,
         timeout: args.timeout,
         max_exits: args.max_exits,
         until_console: until(args.until_console.as_deref())?,
@@ -110,18 +105,6 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     })
 }
 
-/// The real-time clock shows host time under the host clock, and the same date in every recording under the virtual one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "under --clock host the guest's RTC follows the host: an input like any other"
-)]
-fn epoch(clock: Clock) -> i64 {
-    match clock {
-        Clock::Virtual => PcConfig::with_ram(0).epoch_unix_s,
-        Clock::Host => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64),
-    }
-}
-
 /// The virtio devices that were asked for.
 fn devices(args: &Record) -> Result<virtio::Config> {
     let open = |name: &String| {
@@ -148,13 +131,6 @@ fn entropy_seed(clock: Clock) -> u64 {
         Clock::Virtual => 0,
         Clock::Host => RandomState::new().hash_one(0),
     }
-}
-
-/// Rewrites what was learned of this guest.
-fn close_learned(path: &Path, guest: &mut Guest) -> Result<()> {
-    let sites = LearnedSites::read(path, guest)?;
-    sites.close(guest).map_err(|reason| RecorderError::Sites { path: path.to_owned(), reason })?;
-    Ok(())
 }
 
 pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {

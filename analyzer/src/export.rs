@@ -6,27 +6,21 @@ mod perfetto;
 mod pprof;
 mod profile;
 mod proto;
-mod rows;
 mod stack_rows;
 
 pub use profile::{Profile, profile};
 
-use crate::disassembly::Disassembler;
 use crate::error::AnalyzerError;
-use crate::names::{Names, space_name};
 use crate::output::Output;
 use crate::schema;
-use crate::stream::batches;
 use crate::symbols::Symbols;
+use crate::tables;
 use polars::io::parquet::write::BatchedWriter;
-use polars::prelude::{
-    CategoricalPhysical, Categories, Column, DataFrame, DataType, NamedFrom, ParquetWriter, PolarsError,
-    PolarsResult, Series,
-};
-use rows::Rows;
+use polars::prelude::{DataFrame, ParquetWriter, PolarsError};
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::Path;
-use trapline_formats::{Damage, Site, Trace};
+use trapline_formats::{Damage, Trace};
 
 /// Rows held before they are written: bounds the memory.
 const ROW_GROUP: usize = 1 << 18;
@@ -51,21 +45,14 @@ pub fn parquet(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Exported, AnalyzerError> {
     let output = Output::create(path, replace)?;
-    let sites = site_columns(trace, symbols).map_err(AnalyzerError::table("describe the sites"))?;
-    let mut rows = Rows::new(trace, symbols.stacks().is_some());
     let mut writer = None;
     let mut exits = 0;
-    let cut = batches(trace, |batch| {
-        rows.events_before(batch);
-        if rows.len() >= ROW_GROUP {
-            write(&mut writer, &output, &rows.take(&sites))?;
-        }
-        rows.add(batch, trace.sites(), symbols.stacks());
-        exits += batch.inputs.len() as u64;
+    let damage = tables::exits(trace, symbols, ROW_GROUP, &mut |rows| {
+        write(&mut writer, &output, &rows)?;
+        exits += rows.height() as u64;
         progress(exits);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
-    write(&mut writer, &output, &rows.take(&sites))?;
     if let Some(writer) = writer {
         writer.finish().map_err(|source| parquet_error(&output, source))?;
     }
@@ -73,7 +60,7 @@ pub fn parquet(
     if let Some(stacks) = symbols.stacks() {
         stack_rows::write(stacks, &stack_rows::path(path), replace)?;
     }
-    Ok(Exported { exits, damage: cut.inputs.or_else(|| trace.damage().cloned()) })
+    Ok(Exported { exits, damage })
 }
 
 type Writer<'a> = BatchedWriter<&'a File>;
@@ -86,9 +73,8 @@ fn parquet_error(output: &Output, source: PolarsError) -> AnalyzerError {
 fn write<'a>(
     writer: &mut Option<Writer<'a>>,
     output: &'a Output,
-    rows: &PolarsResult<DataFrame>,
+    rows: &DataFrame,
 ) -> Result<(), AnalyzerError> {
-    let rows = rows.as_ref().map_err(|source| parquet_error(output, source.clone()))?;
     if writer.is_none() {
         let new = ParquetWriter::new(output.file())
             .with_key_value_metadata(Some(schema::metadata(schema::EXITS, &[])))
@@ -99,55 +85,4 @@ fn write<'a>(
         Some(writer) => writer.write_batch(rows).map_err(|source| parquet_error(output, source)),
         None => Ok(()),
     }
-}
-
-/// What the site of an exit tells about it, one row per site: batches pick their rows by site number.
-fn site_columns(trace: &Trace, symbols: &Symbols) -> PolarsResult<DataFrame> {
-    let names = Names::new(&trace.header().names);
-    let sites = trace.sites();
-    let name = |s: &Site| s.kind.space().and_then(|space| names.of(space, s.address));
-    let device: Vec<_> = sites.iter().map(|s| name(s).map(|n| n.device.into_owned())).collect();
-    let register: Vec<_> =
-        sites.iter().map(|s| name(s).map(|n| n.register.into_owned()).filter(|r| !r.is_empty())).collect();
-    let disassembler = Disassembler::new(&trace.header().rewrites);
-    let text: Vec<_> = sites.iter().map(|s| disassembler.of(s).text).collect();
-    let all = || (0..sites.len() as u32).zip(sites);
-    let function: Vec<_> = all().map(|(id, _)| symbols.of(id).map(|s| s.name.as_str())).collect();
-    let offset = |(id, site): (u32, &Site)| Some(site.instruction.address.0 - symbols.of(id)?.start);
-    let kind: Vec<_> = sites.iter().map(|s| Some(s.kind.name())).collect();
-    let space: Vec<_> = sites.iter().map(|s| s.kind.space().map(space_name)).collect();
-    let mode: Vec<_> = sites.iter().map(|s| Some(s.instruction.mode.name())).collect();
-    let column = |series: Series| Column::from(series);
-    let columns = vec![
-        categories("kind", &kind)?,
-        categories("space", &space)?,
-        column(Series::new(
-            "address".into(),
-            sites.iter().map(|s| s.kind.space().map(|_| s.address)).collect::<Vec<_>>(),
-        )),
-        column(Series::new(
-            "size".into(),
-            sites.iter().map(|s| s.kind.has_data().then_some(s.size)).collect::<Vec<_>>(),
-        )),
-        column(Series::new(
-            "instruction_address".into(),
-            sites.iter().map(|s| s.instruction.address.0).collect::<Vec<_>>(),
-        )),
-        categories("symbol", &function)?,
-        column(Series::new("symbol_offset".into(), all().map(offset).collect::<Vec<_>>())),
-        categories("disassembly", &text)?,
-        categories("mode", &mode)?,
-        column(Series::new("cpl".into(), sites.iter().map(|s| s.instruction.cpl).collect::<Vec<_>>())),
-        categories("device", &device)?,
-        categories("register", &register)?,
-        column(Series::new("is_input".into(), sites.iter().map(|s| s.kind.is_input()).collect::<Vec<_>>())),
-    ];
-    DataFrame::new(sites.len(), columns)
-}
-
-/// A column of texts that repeat, each stored once.
-fn categories<T: AsRef<str>>(name: &str, texts: &[Option<T>]) -> PolarsResult<Column> {
-    let texts: Vec<Option<&str>> = texts.iter().map(|t| t.as_ref().map(AsRef::as_ref)).collect();
-    let own = Categories::random(name.into(), CategoricalPhysical::U32);
-    Ok(Series::new(name.into(), texts).cast(&DataType::from_categories(own))?.into())
 }

@@ -15,7 +15,7 @@ use polars::prelude::{AnyValue, Column, DataFrame};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
-use trapline_formats::{ClockMode, EndReason, Estimate, ExitKind, printable};
+use trapline_formats::{ClockMode, Estimate, ExitKind, printable};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -173,7 +173,7 @@ impl Report {
             whole: self.is_whole(),
             trace: self.trace_facts(),
             end: end.map(|end| EndFacts {
-                reason: reason(&end.reason),
+                reason: end.reason.name(),
                 text: safe(&end.reason.to_string()),
                 exits: end.exits,
             }),
@@ -291,22 +291,6 @@ impl Report {
             reads: unclaimed.reads,
             writes: unclaimed.writes,
         }
-    }
-}
-
-fn reason(reason: &EndReason) -> &'static str {
-    match reason {
-        EndReason::Halted => "halted",
-        EndReason::Idle => "idle",
-        EndReason::TripleFault => "triple-fault",
-        EndReason::Reset => "reset",
-        EndReason::PowerOff => "power-off",
-        EndReason::ExitDevice(_) => "exit-device",
-        EndReason::ConsoleMatch(_) => "console-match",
-        EndReason::MaxExits => "max-exits",
-        EndReason::Timeout => "timeout",
-        EndReason::Interrupted => "interrupted",
-        EndReason::Failed(_) => "failed",
     }
 }
 

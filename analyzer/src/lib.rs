@@ -1,7 +1,7 @@
 //! Trace to tables to answers: what each instruction that trapped cost.
 //!
 //! [`Report`] aggregates a trace by site, instruction, reason, device or address, as text, JSON, CSV or Parquet;
-//! [`export`] writes one row per exit. Nothing here touches KVM, and everything works on a trace from a stranger.
+//! [`export`] writes one row per exit, [`tables`] gives them to programs. Nothing here touches KVM, and everything works on a trace from a stranger.
 //! What the columns mean, and what *cost* is, says
 //! [SCHEMA.md](https://github.com/trapline/trapline/blob/main/analyzer/SCHEMA.md).
 //!
@@ -63,6 +63,7 @@ mod stream;
 mod suggestions;
 mod symbols;
 mod table;
+pub mod tables;
 mod tally;
 mod text;
 mod ticks;
@@ -75,6 +76,7 @@ pub use error::AnalyzerError;
 pub use floor::PathFloor;
 pub use names::{Name, Names, well_known};
 pub use polars::frame::DataFrame;
+pub use polars::prelude::CompatLevel;
 pub use pricing::{ExitPath, PathSource};
 pub use report::Report;
 pub use schema::SCHEMA_VERSION;

@@ -1,6 +1,7 @@
 //! Exits with their timings, chunk by chunk: decoded on one thread, used on another.
 
 use crate::error::AnalyzerError;
+use std::ops::ControlFlow;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use trapline_formats::{Damage, InputChunk, Timing, Trace, TraceError};
 
@@ -30,6 +31,14 @@ pub(crate) fn batches(
     trace: &Trace,
     mut each: impl FnMut(&Batch) -> Result<(), AnalyzerError>,
 ) -> Result<Cut, AnalyzerError> {
+    batches_while(trace, |batch| each(batch).map(ControlFlow::Continue))
+}
+
+/// The same, as long as `each` wants more.
+pub(crate) fn batches_while(
+    trace: &Trace,
+    mut each: impl FnMut(&Batch) -> Result<ControlFlow<()>, AnalyzerError>,
+) -> Result<Cut, AnalyzerError> {
     let thread = |reason: String| AnalyzerError::Thread { path: trace.path().to_owned(), reason };
     std::thread::scope(|scope| {
         let (queue, batches) = sync_channel(QUEUE);
@@ -37,11 +46,17 @@ pub(crate) fn batches(
             .name("trace-decoder".into())
             .spawn_scoped(scope, move || decode(trace, &queue))
             .map_err(|e| thread(e.to_string()))?;
-        let used = batches.iter().try_for_each(|batch| each(&batch));
+        let mut used = Ok(ControlFlow::Continue(()));
+        for batch in &batches {
+            used = each(&batch);
+            if !matches!(used, Ok(ControlFlow::Continue(()))) {
+                break;
+            }
+        }
         // The decoder stops when nobody takes its batches any more.
         drop(batches);
         let cut = decoder.join().map_err(|_| thread("it died".into()))?;
-        used?;
+        let _ = used?;
         Ok(cut?)
     })
 }
@@ -66,7 +81,8 @@ fn decode(trace: &Trace, queue: &SyncSender<Batch>) -> Result<Cut, TraceError> {
     Ok(cut)
 }
 
-fn damage(error: TraceError) -> Result<Damage, TraceError> {
+/// What is said of damage that was met while reading; an unreadable disk stays an error.
+pub(crate) fn damage(error: TraceError) -> Result<Damage, TraceError> {
     match error {
         TraceError::Damaged { offset, what, reason, .. } => {
             Ok(Damage { offset, reason: format!("{what}: {reason}") })

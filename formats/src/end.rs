@@ -33,6 +33,23 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// The name in reports and JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Halted => "halted",
+            Self::Idle => "idle",
+            Self::TripleFault => "triple-fault",
+            Self::Reset => "reset",
+            Self::PowerOff => "power-off",
+            Self::ExitDevice(_) => "exit-device",
+            Self::ConsoleMatch(_) => "console-match",
+            Self::MaxExits => "max-exits",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     /// Whether host time decided where the recording ends: two such recordings are compared up to the shorter one.
     pub fn is_by_host_time(&self) -> bool {
         matches!(self, Self::Timeout | Self::Interrupted)

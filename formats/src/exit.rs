@@ -224,4 +224,19 @@ pub enum Event {
 impl Event {
     /// The most bytes that one event writes: a larger transfer is several.
     pub const LONGEST_WRITE: usize = 64 << 10;
+
+    /// The name in reports, JSON and Parquet.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Interrupt { .. } => "interrupt",
+            Self::Nmi => "nmi",
+            Self::WindowRequested => "window-requested",
+            Self::WindowCancelled => "window-cancelled",
+            Self::Checkpoint => "checkpoint",
+            Self::TaskPriority { .. } => "task-priority",
+            Self::MemoryWrite { .. } => "memory-write",
+            Self::Jump { .. } => "jump",
+            Self::FileRead { .. } => "file-read",
+        }
+    }
 }

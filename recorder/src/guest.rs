@@ -2,6 +2,7 @@
 
 pub mod acpi;
 mod bios_data;
+mod boot;
 mod close;
 pub mod entry;
 pub mod firmware;
@@ -16,6 +17,8 @@ pub mod multiboot;
 mod mutated;
 #[cfg(test)]
 mod samples;
+
+pub use boot::Boot;
 
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;

@@ -196,6 +196,12 @@ impl LearnedSites {
         self.suspects.iter().try_for_each(|learned| learned.close(guest))
     }
 
+    /// Reads a file of learned sites and rewrites them in its guest.
+    pub fn close_from(path: &Path, guest: &mut Guest) -> Result<(), RecorderError> {
+        let failed = |reason| RecorderError::Sites { path: path.to_owned(), reason };
+        Self::read(path, guest)?.close(guest).map_err(failed)
+    }
+
     /// The suspects.
     pub fn suspects(&self) -> &[Learned] {
         &self.suspects

@@ -61,20 +61,25 @@ pub struct Divergence {
 /// Differences listed at most.
 const LISTED: usize = 24;
 
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Site => "the guest exited elsewhere",
+            Self::Data => "the guest wrote other data",
+            Self::Registers => "registers differ",
+            Self::State => "the state of the processor differs",
+            Self::Memory => "guest memory differs at the end",
+            Self::Interrupt => "the guest cannot take the recorded interrupt here",
+            Self::Completion => "the instruction made another exit where the recording has an event",
+            Self::Silence => "the guest makes no further exit",
+            Self::GaveUp => "KVM gave up on the guest",
+        })
+    }
+}
+
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.what {
-            What::Site => "the guest exited elsewhere",
-            What::Data => "the guest wrote other data",
-            What::Registers => "registers differ",
-            What::State => "the state of the processor differs",
-            What::Memory => "guest memory differs at the end",
-            What::Interrupt => "the guest cannot take the recorded interrupt here",
-            What::Completion => "the instruction made another exit where the recording has an event",
-            What::Silence => "the guest makes no further exit",
-            What::GaveUp => "KVM gave up on the guest",
-        };
-        writeln!(f, "DIVERGENCE at exit {}: {what}", self.exit)?;
+        writeln!(f, "DIVERGENCE at exit {}: {}", self.exit, self.what)?;
         for (title, side) in [("expected", &self.expected), ("actual", &self.actual)] {
             match side {
                 Some(exit) => writeln!(f, "  {title:<9} {exit}")?,

@@ -39,6 +39,12 @@ pub enum ReplayError {
         /// What there is.
         exits: u64,
     },
+    /// The user wanted no more.
+    #[error("interrupted after {exits} exits, all of them identical to the recording")]
+    Interrupted {
+        /// Exits replayed.
+        exits: u64,
+    },
     /// The guest used what this host lacks.
     #[error(
         "this trace cannot be replayed here: its guest uses {feature}, {place}: offered by {recorded}, missing on \

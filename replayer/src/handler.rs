@@ -8,6 +8,7 @@ use crate::observer::Observer;
 use crate::replay::{Place, Progress, ReplayOptions, WATCHDOG_INTERVAL};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use trapline_formats::digests::{self, compared};
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{ConsoleText, CpuState, Difference, Event, ExitKind, Gpa, Site, TraceError};
@@ -41,6 +42,8 @@ pub(crate) struct ReplayHandler<'a, O> {
     silent_kicks: u32,
     silence_limit: u32,
     observer: &'a mut O,
+    /// The user wants no more.
+    stop: &'a AtomicBool,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
@@ -50,7 +53,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         recorded_sites: &'a [Site],
         place: &'a Place<'_>,
         console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
-        options: &ReplayOptions,
+        options: &'a ReplayOptions,
         observer: &'a mut O,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
@@ -74,6 +77,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             silent_kicks: 0,
             silence_limit,
             observer,
+            stop: &options.stop,
             progress,
         }
     }
@@ -356,6 +360,9 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
     }
 
     fn kicked(&mut self, _: &mut Machine) -> Result<Control, ReplayError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ReplayError::Interrupted { exits: self.exits });
+        }
         if self.exits_at_kick.replace(self.exits) != Some(self.exits) {
             self.silent_kicks = 0;
             return Ok(Control::Continue);

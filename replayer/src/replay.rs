@@ -11,6 +11,8 @@ use crate::source::Source;
 use crate::suspicion;
 use crate::watchdog::Watchdog;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use trapline_formats::{Gpa, Gva, Trace, TraceError};
 use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
@@ -24,11 +26,13 @@ pub struct ReplayOptions {
     pub silence: Duration,
     /// The images of the guest's disks, in their order, where the trace refers to them.
     pub disks: Vec<PathBuf>,
+    /// Set from another thread, it ends the replay within half a second ([`ReplayError::Interrupted`]).
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { until: None, silence: Duration::from_mins(2), disks: Vec::new() }
+        Self { until: None, silence: Duration::from_mins(2), disks: Vec::new(), stop: Arc::default() }
     }
 }
 

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::{
-    ClockMode, CpuMode, End, EndReason, Event, ExitKind, GuestFile, Gva, Header, Host, InputEncoder,
-    Instruction, MemoryRegion, NamedRange, Site, Space, Timing, TimingEncoder, TraceWriter,
+    ClockMode, ConsoleEncoder, CpuMode, End, EndReason, Event, ExitKind, GuestFile, Gva, Header, Host,
+    InputEncoder, Instruction, MemoryRegion, NamedRange, Site, Space, Timing, TimingEncoder, TraceWriter,
 };
 
 /// Exits per chunk, unless a test says otherwise.
@@ -23,6 +23,7 @@ pub struct SyntheticTrace {
     sites: Vec<Site>,
     sites_written: usize,
     inputs: InputEncoder,
+    console: ConsoleEncoder,
     timings: TimingEncoder,
     first: u64,
     exits: u64,
@@ -43,6 +44,7 @@ impl SyntheticTrace {
             sites: Vec::new(),
             sites_written: 0,
             inputs: InputEncoder::new(),
+            console: ConsoleEncoder::default(),
             timings: TimingEncoder::default(),
             first: 0,
             exits: 0,
@@ -84,6 +86,11 @@ impl SyntheticTrace {
         self.inputs.event(event);
     }
 
+    /// Adds what the guest printed at an exit.
+    pub fn console(&mut self, exit: u64, channel: u8, text: &[u8]) {
+        self.console.push(exit, channel, text);
+    }
+
     fn flush(&mut self) {
         if self.sites_written < self.sites.len() {
             let new = postcard::to_stdvec(&self.sites[self.sites_written..]).unwrap();
@@ -101,6 +108,10 @@ impl SyntheticTrace {
 
     fn flush_all(&mut self) {
         self.flush();
+        let console = self.console.take(self.exits);
+        if !console.is_empty() {
+            self.writer.block(BlockType::Console, 0, console).unwrap();
+        }
         if self.timed > self.timings_first {
             self.flush_timings();
         }

@@ -19,3 +19,4 @@ mod stacks;
 mod suggestions;
 mod symbols;
 mod text;
+mod traces;

@@ -2,7 +2,8 @@
 
 use crate::firmware::{recorded, report};
 use polars::prelude::*;
-use trapline_analyzer::{By, Symbols, export};
+use std::ops::ControlFlow;
+use trapline_analyzer::{By, Symbols, export, tables};
 use trapline_formats::Trace;
 
 /// The (column, type) pairs of the table under a heading of SCHEMA.md.
@@ -37,6 +38,23 @@ fn the_export_has_the_documented_columns() {
     export::parquet(&Trace::open(&path).unwrap(), &Symbols::none(), &out, false, &mut |_| {}).unwrap();
     let frame = ParquetReader::new(std::fs::File::open(&out).unwrap()).finish().unwrap();
     assert_eq!(actual(&frame), documented("The exits table"));
+}
+
+#[test]
+fn the_tables_of_a_trace_have_the_documented_columns() {
+    let (_dir, path) = recorded();
+    let trace = Trace::open(&path).unwrap();
+    let sites = tables::sites(&trace, &Symbols::none()).unwrap();
+    assert_eq!(actual(&sites), documented("The sites table"));
+    assert_eq!(actual(&tables::events(&trace).unwrap().frame), documented("The events table"));
+    assert_eq!(actual(&tables::console(&trace).unwrap().frame), documented("The console table"));
+    let mut exits = Vec::new();
+    tables::exits(&trace, &Symbols::none(), 1, &mut |frame| {
+        exits.push(actual(&frame));
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    assert!(exits.iter().all(|columns| *columns == documented("The exits table")));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a PC is built from.
 
 use crate::devices::virtio;
+use std::time::{SystemTime, UNIX_EPOCH};
+use trapline_formats::ClockMode;
 
 /// Where RAM stops and the PCI hole begins on a machine with more RAM than that.
 const PCI_HOLE: u64 = 0xC000_0000;
@@ -33,6 +35,23 @@ impl PcConfig {
             tsc_hz: 1_000_000_000,
             fw_cfg_files: Vec::new(),
             virtio: virtio::Config::default(),
+        }
+    }
+
+    /// The same, with a real-time clock that follows the clock of the devices: under the host's clock it starts at the host's
+    /// date, and under the virtual clock at the same date in every recording.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "under the host's clock the guest's RTC follows the host: an input like any other"
+    )]
+    pub fn with_clock(ram_bytes: u64, clock: ClockMode) -> Self {
+        let machine = Self::with_ram(ram_bytes);
+        match clock {
+            ClockMode::Virtual => machine,
+            ClockMode::Host => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+                Self { epoch_unix_s: now, ..machine }
+            }
         }
     }
 }

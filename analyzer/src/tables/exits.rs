@@ -1,14 +1,66 @@
-//! Exits that wait to be written, column by column.
+//! One row per exit, as many at a time as memory is to hold.
 
+use super::sites::sites;
+use crate::error::AnalyzerError;
 use crate::stacks::Stacks;
-use crate::stream::Batch;
+use crate::stream::{Batch, batches_while};
+use crate::symbols::Symbols;
 use crate::tally::scalar;
 use crate::ticks::{Apportion, Ticks};
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, NamedFrom, NewChunkedArray, PolarsResult, Series};
-use trapline_formats::{Event, ExitKind, Site, Timing, Trace};
+use std::ops::ControlFlow;
+use trapline_formats::{Damage, Event, ExitKind, Site, Timing, Trace};
 
-/// Rows that wait to be written.
-pub(super) struct Rows {
+/// Columns that the site of an exit tells.
+const OF_SITE: [&str; 13] = [
+    "kind",
+    "space",
+    "address",
+    "size",
+    "instruction_address",
+    "symbol",
+    "symbol_offset",
+    "disassembly",
+    "mode",
+    "cpl",
+    "device",
+    "register",
+    "is_input",
+];
+
+/// Gives all exits to `each`, in frames of `rows` rows or a few thousand more, as long as it wants more. There is always
+/// a first frame, for its columns. Returns what is wrong with the tail of the trace: the rows end before it.
+pub fn exits(
+    trace: &Trace,
+    symbols: &Symbols,
+    rows: usize,
+    each: &mut dyn FnMut(DataFrame) -> Result<ControlFlow<()>, AnalyzerError>,
+) -> Result<Option<Damage>, AnalyzerError> {
+    let sites = sites(trace, symbols)?.select(OF_SITE).map_err(AnalyzerError::table("describe the sites"))?;
+    let mut waiting = Rows::new(trace, symbols.stacks().is_some());
+    let mut wanted = ControlFlow::Continue(());
+    let mut is_first = true;
+    let mut give = |waiting: &mut Rows| {
+        each(waiting.take(&sites).map_err(AnalyzerError::table("build the table of exits"))?)
+    };
+    let cut = batches_while(trace, |batch| {
+        waiting.events_before(batch);
+        if waiting.len() >= rows {
+            wanted = give(&mut waiting)?;
+            is_first = false;
+        }
+        waiting.add(batch, trace.sites(), symbols.stacks());
+        Ok(wanted)
+    })?;
+    if wanted.is_continue() && (waiting.len() > 0 || is_first) {
+        // Nothing comes after it, wanted or not.
+        let _ = give(&mut waiting)?;
+    }
+    Ok(cut.inputs.or_else(|| trace.damage().cloned()))
+}
+
+/// Rows that wait to be taken.
+struct Rows {
     exit: Vec<u64>,
     site: Vec<IdxSize>,
     /// The call stacks, where they are known.
@@ -25,7 +77,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(trace: &Trace, has_stacks: bool) -> Self {
+    fn new(trace: &Trace, has_stacks: bool) -> Self {
         Self {
             exit: Vec::new(),
             site: Vec::new(),
@@ -42,12 +94,12 @@ impl Rows {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.exit.len()
     }
 
     /// Events at the head of a chunk follow the last exit of the chunk before.
-    pub(super) fn events_before(&mut self, batch: &Batch) {
+    fn events_before(&mut self, batch: &Batch) {
         let first = batch.inputs.first_exit;
         batch
             .inputs
@@ -56,7 +108,7 @@ impl Rows {
             .for_each(|(exit, event)| self.event(exit, event));
     }
 
-    pub(super) fn add(&mut self, batch: &Batch, sites: &[Site], stacks: Option<&Stacks>) {
+    fn add(&mut self, batch: &Batch, sites: &[Site], stacks: Option<&Stacks>) {
         let mut timings = batch.timings.iter();
         for exit in batch.inputs.exits() {
             let Some(site) = sites.get(exit.site as usize) else { continue };
@@ -119,7 +171,7 @@ impl Rows {
     }
 
     /// The rows as a data frame.
-    pub(super) fn take(&mut self, sites: &DataFrame) -> PolarsResult<DataFrame> {
+    fn take(&mut self, sites: &DataFrame) -> PolarsResult<DataFrame> {
         let height = self.exit.len();
         let numbers = std::mem::take(&mut self.site);
         let mut of_site = sites.take(&IdxCa::from_slice("site".into(), &numbers))?.into_columns();

@@ -1,0 +1,89 @@
+//! Recording a guest.
+
+use crate::attended::{Stop, attended};
+use crate::errors::{Raise, RecordError};
+use crate::guest::GuestFlags;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use trapline_formats::{ClockMode, End, EndReason};
+use trapline_machine::doctor::window_is_prompt;
+use trapline_machine::open_and_probe;
+use trapline_recorder::guest::Boot;
+use trapline_recorder::pc::{Pc, PcConfig};
+use trapline_recorder::{ConsoleInput, LearnedSites, RecordOptions, Recorder, RecorderError};
+
+/// What to record and until when: as the flags of the command line.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct RecordFlags {
+    output: PathBuf,
+    replace: bool,
+    clock: String,
+    timeout: Option<f64>,
+    max_exits: Option<u64>,
+    until_console: Option<String>,
+    input: Option<Vec<u8>>,
+    sites: Option<PathBuf>,
+}
+
+impl RecordFlags {
+    fn options(&self) -> PyResult<RecordOptions> {
+        let timeout = self.timeout.map(Duration::try_from_secs_f64).transpose();
+        let until_console = self.until_console.as_deref().map(regex::bytes::Regex::new).transpose();
+        Ok(RecordOptions {
+            output: Some(self.output.clone()),
+            replace: self.replace,
+            clock: match self.clock.as_str() {
+                "host" => ClockMode::Host,
+                "virtual" => ClockMode::Virtual,
+                other => {
+                    return Err(PyValueError::new_err(format!("clock={other:?}: choose host or virtual")));
+                }
+            },
+            timeout: timeout.map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?,
+            max_exits: self.max_exits,
+            until_console: until_console.map_err(|e| PyValueError::new_err(format!("until_console: {e}")))?,
+            input: self.input.clone().map_or_else(ConsoleInput::default, ConsoleInput::from_bytes),
+            // Measured by the thread that records.
+            window_is_prompt: false,
+        })
+    }
+}
+
+/// Runs a guest and writes its trace; Ctrl-C ends the recording, whose trace is whole.
+#[pyfunction]
+pub fn record(py: Python<'_>, guest: &Bound<'_, PyAny>, flags: &Bound<'_, PyAny>) -> PyResult<()> {
+    let guest: GuestFlags = guest.extract()?;
+    let modules = guest.modules();
+    let boot = guest.boot(&modules)?;
+    let flags: RecordFlags = flags.extract()?;
+    let options = flags.options()?;
+    let sites = flags.sites.as_deref();
+    let end = attended(py, |stop| run(boot, guest.memory(), sites, options, stop))?;
+    match end.map_err(|error| error.raise(py))?.reason {
+        EndReason::Failed(why) => Err(RecordError::new_err(format!("KVM could not go on: {why}"))),
+        _ => Ok(()),
+    }
+}
+
+fn run(
+    boot: Boot<'_>,
+    memory: u64,
+    sites: Option<&Path>,
+    options: RecordOptions,
+    stop: &Stop,
+) -> Result<End, RecorderError> {
+    let mut guest = boot.load(memory)?;
+    if let Some(path) = sites {
+        LearnedSites::close_from(path, &mut guest)?;
+    }
+    let (kvm, convention) = open_and_probe()?;
+    let mut pc = Pc::new(PcConfig::with_clock(guest.ram_bytes, options.clock));
+    let options = RecordOptions { window_is_prompt: window_is_prompt(&kvm)?, ..options };
+    let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;
+    let handle = recorder.stop_handle();
+    stop.by(move || handle.interrupt());
+    Ok(recorder.record(&mut |_| {})?.end)
+}

@@ -1,0 +1,72 @@
+"""Recording a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal
+
+from trapline import _native
+from trapline._trace import Trace
+
+File = str | PathLike[str]
+
+
+def record(
+    *,
+    output: File,
+    firmware: File | None = None,
+    kernel: File | None = None,
+    initrd: File | None = None,
+    multiboot: File | None = None,
+    modules: Sequence[str] = (),
+    flat: File | None = None,
+    mode: Literal[16, 32, 64] = 64,
+    cmdline: str = "",
+    protocol: Literal["auto", "pvh", "linux64", "linux32"] = "auto",
+    memory: int = 64 << 20,
+    clock: Literal["host", "virtual"] = "host",
+    timeout: float | None = None,
+    max_exits: int | None = None,
+    until_console: str | None = None,
+    input: bytes | None = None,
+    sites: File | None = None,
+    replace: bool = False,
+) -> Trace:
+    """Runs a guest under KVM, writes its trace to ``output``, and opens it.
+
+    Name one guest: ``firmware``, ``kernel`` (with ``initrd``, ``cmdline``, ``protocol``), ``multiboot`` (with ``modules``,
+    ``cmdline``) or a ``flat`` image (entered in ``mode``). ``memory`` is in bytes, ``timeout`` in seconds of host time.
+    Every argument is the flag of that name of ``trapline record``, whose help says more.
+
+    Other Python threads run meanwhile. Ctrl-C ends the recording and raises :class:`KeyboardInterrupt`; its trace is whole.
+    Raises :class:`FileExistsError` where ``output`` is there and ``replace`` is not set, and
+    :class:`trapline.RecordError` where the guest cannot be recorded.
+    """
+    guest = {
+        "firmware": firmware,
+        "kernel": kernel,
+        "initrd": initrd,
+        "multiboot": multiboot,
+        "modules": list(modules),
+        "flat": flat,
+        "mode": mode,
+        "cmdline": cmdline,
+        "protocol": protocol,
+        "memory": memory,
+    }
+    flags = {
+        "output": output,
+        "replace": replace,
+        "clock": clock,
+        "timeout": timeout,
+        "max_exits": max_exits,
+        "until_console": until_console,
+        "input": input,
+        "sites": sites,
+    }
+    try:
+        _native.record(guest, flags)
+    except FileExistsError as error:
+        raise FileExistsError(f"{output} exists: replace=True replaces it") from error
+    return Trace(output)
