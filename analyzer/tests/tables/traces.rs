@@ -46,9 +46,13 @@ fn events_say_what_was_done_and_when() {
         let names = frame.column("event").unwrap().cast(&DataType::String).unwrap();
         let names: Vec<_> = names.str().unwrap().iter().flatten().collect();
         assert_eq!(names, ["interrupt", "task-priority", "memory-write", "jump", "nmi"]);
-        let u8s = |name| frame.column(name).unwrap().u8().unwrap().iter().collect::<Vec<_>>();
-        assert_eq!(u8s("vector"), [Some(0x31), None, None, None, None]);
-        assert_eq!(u8s("size"), [None, None, Some(4), None, None]);
+        let column = |name| frame.column(name).unwrap();
+        assert_eq!(column("vector").u8().unwrap().get(0), Some(0x31));
+        assert_eq!(column("vector").null_count(), 4);
+        assert_eq!(
+            column("size").u32().unwrap().iter().collect::<Vec<_>>(),
+            [None, None, Some(4), None, None]
+        );
         assert_eq!(cells.u64s("address"), [None, None, Some(0x1000), Some(0x8000), None]);
         assert_eq!(cells.u64s("value"), [None, Some(9), Some(7), None, None]);
     }
