@@ -22,6 +22,8 @@ if [ -e /dev/hwrng ]; then
     echo "trapline-varies: $(head -c 16 /dev/hwrng | md5sum)"
     step "random numbers by $(cat /sys/class/misc/hw_random/rng_current)"
 fi
-echo 'say something' > /dev/hvc0; read -r typed < /dev/hvc0; echo "typed: $typed" > /dev/hvc0
+# A terminal that is closed throws away what was typed.
+exec 3<>/dev/hvc0
+echo 'say something' >&3; read -r typed <&3; echo "typed: $typed" >&3
 step "console: $typed"
 step 'end: power off'; umount /mnt; poweroff -f
