@@ -182,13 +182,9 @@ pub struct Replay {
     pub quiet: bool,
 }
 
+/// What functions are called, and who called them.
 #[derive(Debug, Args)]
-pub struct Report {
-    /// The trace.
-    pub trace: PathBuf,
-    /// What a row stands for.
-    #[arg(long, default_value = "instruction")]
-    pub by: By,
+pub struct Naming {
     /// Name functions by this file: ELF, bzImage, System.map or /proc/kallsyms text; `@0xADDRESS` behind it moves it. A Linux
     /// kernel in the trace names itself.
     #[arg(long, value_name = "FILE[@ADDRESS]")]
@@ -196,15 +192,29 @@ pub struct Report {
     /// Name no functions.
     #[arg(long, conflicts_with = "symbols")]
     pub no_symbols: bool,
+    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit. By instruction.
+    #[arg(long)]
+    pub stacks: bool,
+    /// With --stacks: as for `trapline replay`.
+    #[arg(long, value_name = "FILE", requires = "stacks")]
+    pub disk: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The trace.
+    pub trace: PathBuf,
+    /// What a row stands for.
+    #[arg(long, default_value = "instruction")]
+    pub by: By,
+    #[command(flatten)]
+    pub naming: Naming,
     /// Price exits by this list (`trapline doctor --calibrate` makes one), or `none`: by the shortest intervals of the trace.
     /// Otherwise by the list kept for the trace's host, if there is one.
     #[arg(long, value_name = "FILE|none")]
     pub prices: Option<PricesArg>,
-    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit. By instruction.
-    #[arg(long, conflicts_with = "against")]
-    pub stacks: bool,
     /// Compare with this recording, site by site: more or fewer exits, slower or faster. By instruction; text, HTML or JSON.
-    #[arg(long, value_name = "TRACE")]
+    #[arg(long, value_name = "TRACE", conflicts_with = "stacks")]
     pub against: Option<PathBuf>,
     /// With --against: differences of less than this many percent are none.
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, requires = "against", value_parser = percent)]
@@ -249,19 +259,11 @@ pub struct Export {
     /// The format.
     #[arg(long, value_name = "FORMAT")]
     pub to: ExportFormat,
-    /// Name functions by this file: ELF, bzImage, System.map or /proc/kallsyms text; `@0xADDRESS` behind it moves it. A Linux
-    /// kernel in the trace names itself.
-    #[arg(long, value_name = "FILE[@ADDRESS]")]
-    pub symbols: Vec<SymbolFile>,
-    /// Name no functions.
-    #[arg(long, conflicts_with = "symbols")]
-    pub no_symbols: bool,
+    #[command(flatten)]
+    pub naming: Naming,
     /// As for `trapline report`; of profiles.
     #[arg(long, value_name = "FILE|none")]
     pub prices: Option<PricesArg>,
-    /// Who called: replay the recording once, here, and unwind the guest's stack at every exit.
-    #[arg(long)]
-    pub stacks: bool,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,

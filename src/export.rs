@@ -9,13 +9,13 @@ use trapline_formats::Trace;
 /// Runs the verb.
 pub fn run(args: &Export) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
-    let symbols = if args.stacks {
-        match crate::stacks::symbols(&trace, &args.symbols, args.no_symbols, args.quiet)? {
+    let symbols = if args.naming.stacks {
+        match crate::stacks::symbols(&trace, &args.naming, args.quiet)? {
             Ok(symbols) => symbols,
             Err(divergence) => return Ok(crate::stacks::diverged(&trace, &divergence)),
         }
     } else {
-        crate::report::symbols(&trace, &args.symbols, args.no_symbols)?
+        crate::report::symbols(&trace, &args.naming.symbols, args.naming.no_symbols)?
     };
     let list = crate::prices::choose(&trace, args.prices.as_ref())?;
     let list = list.as_ref();

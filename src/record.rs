@@ -6,9 +6,8 @@ use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
 use crate::triple_fault;
 use crate::{FAILED, INTERRUPTED};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use indicatif::HumanBytes;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc;
@@ -17,9 +16,10 @@ use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio;
-use trapline_recorder::devices::virtio::disk::Disk;
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle};
+use trapline_recorder::{
+    ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, RecorderError, StopHandle,
+};
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
 const ESCAPE: u8 = 0x1d;
@@ -39,7 +39,8 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         Clock::Host => ClockMode::Host,
         Clock::Virtual => ClockMode::Virtual,
     };
-    let mut pc = Pc::new(PcConfig { virtio: devices(args)?, ..PcConfig::with_clock(guest.ram_bytes, clock) });
+    let mut pc =
+        Pc::new(PcConfig { virtio: devices(args, clock)?, ..PcConfig::with_clock(guest.ram_bytes, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
     let options = RecordOptions {
@@ -91,8 +92,11 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         }
     }
     let changes = pc.changed_disks();
-    for change in &changes {
-        eprintln!("trapline: {change}: what the guest read cannot be replayed from it");
+    for (path, change) in &changes {
+        let path = path.display();
+        eprintln!(
+            "trapline: the disk image {path}: {change}: what the guest read cannot be replayed from it"
+        );
     }
     Ok(match &recording.end.reason {
         _ if !changes.is_empty() => FAILED,
@@ -106,31 +110,10 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
 }
 
 /// The virtio devices that were asked for.
-fn devices(args: &Record) -> Result<virtio::Config> {
-    let open = |name: &String| {
-        let readonly = name.strip_suffix(",readonly");
-        let path = Path::new(readonly.unwrap_or(name));
-        Disk::open(path, readonly.is_some(), args.disk_in_trace)
-            .map_err(|reason| anyhow!("the disk image {}: {reason}", path.display()))
-    };
-    let config = virtio::Config {
-        disks: args.disk.iter().map(open).collect::<Result<_>>()?,
-        console: args.virtio_console,
-        entropy_seed: args.entropy.then(|| entropy_seed(args.clock)),
-    };
-    let (asked, slots) = (config.devices(), virtio::IRQS.len());
-    if asked > slots {
-        bail!("--disk, --virtio-console, --entropy: {asked} devices, and a guest has {slots} slots for them");
-    }
-    Ok(config)
-}
-
-/// Random bytes for the guest: other ones each time under the host clock, the same ones under the virtual clock.
-fn entropy_seed(clock: Clock) -> u64 {
-    match clock {
-        Clock::Virtual => 0,
-        Clock::Host => RandomState::new().hash_one(0),
-    }
+fn devices(args: &Record, clock: ClockMode) -> Result<virtio::Config, RecorderError> {
+    let mut config = virtio::Config::with_disks(&args.disk, args.disk_in_trace)?;
+    config.console = args.virtio_console;
+    if args.entropy { config.and_entropy(clock).fitting() } else { config.fitting() }
 }
 
 pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {

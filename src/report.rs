@@ -24,17 +24,17 @@ pub fn run(args: &Report) -> Result<u8> {
     {
         bail!("--against is by instruction, as text, HTML or JSON");
     }
-    if args.stacks && args.by != By::Instruction {
+    if args.naming.stacks && args.by != By::Instruction {
         bail!("--stacks is by instruction: leave out --by");
     }
     let trace = Trace::open(&args.trace)?;
-    let names = if args.stacks {
-        match crate::stacks::symbols(&trace, &args.symbols, args.no_symbols, args.quiet)? {
+    let names = if args.naming.stacks {
+        match crate::stacks::symbols(&trace, &args.naming, args.quiet)? {
             Ok(names) => names,
             Err(divergence) => return Ok(crate::stacks::diverged(&trace, &divergence)),
         }
     } else {
-        symbols(&trace, &args.symbols, args.no_symbols)?
+        symbols(&trace, &args.naming.symbols, args.naming.no_symbols)?
     };
     let list = prices::choose(&trace, args.prices.as_ref())?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPORT, args.quiet);
@@ -55,7 +55,7 @@ pub fn run(args: &Report) -> Result<u8> {
     let top_rows = args.top.filter(|n| *n > 0);
     if let Some(other) = &args.against {
         let other = Trace::open(other)?;
-        let names = symbols(&other, &args.symbols, args.no_symbols)?;
+        let names = symbols(&other, &args.naming.symbols, args.naming.no_symbols)?;
         let list = prices::choose(&other, args.prices.as_ref())?;
         let before = analyzer::Report::with_prices(&other, by, names, list.as_ref(), &mut |_| {})?;
         let comparison = Comparison::of(&report, &before, args.least_change);

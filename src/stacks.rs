@@ -1,8 +1,10 @@
 //! `--stacks`: a replay that looks at the guest's stack at every exit.
 
+use crate::args::Naming;
 use crate::{DIVERGED, progress};
 use anyhow::{Context, Result};
-use trapline_analyzer::{Sources, Stacks, Standing, SymbolFile, Symbols, Unwinder};
+use std::path::PathBuf;
+use trapline_analyzer::{Sources, Stacks, Standing, Symbols, Unwinder};
 use trapline_formats::{Site, Trace};
 use trapline_machine::{Machine, MachineError, open_and_probe};
 use trapline_replayer::{
@@ -10,17 +12,13 @@ use trapline_replayer::{
 };
 
 /// Names for a trace, with the stacks of its exits; or how the replay diverged.
-pub fn symbols(
-    trace: &Trace,
-    files: &[SymbolFile],
-    none: bool,
-    quiet: bool,
-) -> Result<Result<Symbols, Box<Divergence>>> {
-    let sources = if none { Sources::default() } else { Sources::load(trace, files)? };
-    let stacks = match collect(trace, &sources, quiet).context("--stacks replays the recording")? {
-        Ok(stacks) => stacks,
-        Err(divergence) => return Ok(Err(divergence)),
-    };
+pub fn symbols(trace: &Trace, naming: &Naming, quiet: bool) -> Result<Result<Symbols, Box<Divergence>>> {
+    let sources = if naming.no_symbols { Sources::default() } else { Sources::load(trace, &naming.symbols)? };
+    let stacks =
+        match collect(trace, &sources, &naming.disk, quiet).context("--stacks replays the recording")? {
+            Ok(stacks) => stacks,
+            Err(divergence) => return Ok(Err(divergence)),
+        };
     Ok(Ok(Symbols::of_sources(trace, &sources).with_stacks(stacks)))
 }
 
@@ -30,11 +28,16 @@ pub fn diverged(trace: &Trace, divergence: &Divergence) -> u8 {
     DIVERGED
 }
 
-fn collect(trace: &Trace, sources: &Sources, quiet: bool) -> Result<Result<Stacks, Box<Divergence>>> {
+fn collect(
+    trace: &Trace,
+    sources: &Sources,
+    disks: &[PathBuf],
+    quiet: bool,
+) -> Result<Result<Stacks, Box<Divergence>>> {
     let (kvm, convention) = open_and_probe()?;
     let bar = progress::bar(trace.end().map(|e| e.exits), progress::REPLAY, quiet);
     let mut watcher = Watcher { sites: trace.sites(), unwinder: Unwinder::new(sources) };
-    let options = ReplayOptions::default();
+    let options = ReplayOptions { disks: disks.to_vec(), ..ReplayOptions::default() };
     let result = replay_observed(&kvm, convention, trace, &options, &mut watcher, &mut |progress| {
         if let Progress::Exits(exits) = progress {
             bar.set_position(exits);

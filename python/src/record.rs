@@ -5,11 +5,12 @@ use crate::errors::{Raise, RecordError};
 use crate::guest::GuestFlags;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use trapline_formats::{ClockMode, End, EndReason};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
+use trapline_recorder::devices::virtio;
 use trapline_recorder::guest::Boot;
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{ConsoleInput, LearnedSites, RecordOptions, Recorder, RecorderError};
@@ -26,6 +27,10 @@ pub struct RecordFlags {
     until_console: Option<String>,
     input: Option<Vec<u8>>,
     sites: Option<PathBuf>,
+    disks: Vec<String>,
+    disk_in_trace: bool,
+    virtio_console: bool,
+    entropy: bool,
 }
 
 impl RecordFlags {
@@ -52,6 +57,14 @@ impl RecordFlags {
     }
 }
 
+impl RecordFlags {
+    fn devices(&self, clock: ClockMode) -> Result<virtio::Config, RecorderError> {
+        let mut config = virtio::Config::with_disks(&self.disks, self.disk_in_trace)?;
+        config.console = self.virtio_console;
+        if self.entropy { config.and_entropy(clock).fitting() } else { config.fitting() }
+    }
+}
+
 /// Runs a guest and writes its trace; Ctrl-C ends the recording, whose trace is whole.
 #[pyfunction]
 pub fn record(py: Python<'_>, guest: &Bound<'_, PyAny>, flags: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -60,8 +73,7 @@ pub fn record(py: Python<'_>, guest: &Bound<'_, PyAny>, flags: &Bound<'_, PyAny>
     let boot = guest.boot(&modules)?;
     let flags: RecordFlags = flags.extract()?;
     let options = flags.options()?;
-    let sites = flags.sites.as_deref();
-    let end = attended(py, |stop| run(boot, guest.memory(), sites, options, stop))?;
+    let end = attended(py, |stop| run(boot, guest.memory(), &flags, options, stop))?;
     match end.map_err(|error| error.raise(py))?.reason {
         EndReason::Failed(why) => Err(RecordError::new_err(format!("KVM could not go on: {why}"))),
         _ => Ok(()),
@@ -71,19 +83,26 @@ pub fn record(py: Python<'_>, guest: &Bound<'_, PyAny>, flags: &Bound<'_, PyAny>
 fn run(
     boot: Boot<'_>,
     memory: u64,
-    sites: Option<&Path>,
+    flags: &RecordFlags,
     options: RecordOptions,
     stop: &Stop,
 ) -> Result<End, RecorderError> {
     let mut guest = boot.load(memory)?;
-    if let Some(path) = sites {
+    if let Some(path) = &flags.sites {
         LearnedSites::close_from(path, &mut guest)?;
     }
     let (kvm, convention) = open_and_probe()?;
-    let mut pc = Pc::new(PcConfig::with_clock(guest.ram_bytes, options.clock));
+    let mut pc = Pc::new(PcConfig {
+        virtio: flags.devices(options.clock)?,
+        ..PcConfig::with_clock(guest.ram_bytes, options.clock)
+    });
     let options = RecordOptions { window_is_prompt: window_is_prompt(&kvm)?, ..options };
     let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;
     let handle = recorder.stop_handle();
     stop.by(move || handle.interrupt());
-    Ok(recorder.record(&mut |_| {})?.end)
+    let end = recorder.record(&mut |_| {})?.end;
+    match pc.changed_disks().into_iter().next() {
+        Some((path, reason)) => Err(RecorderError::Disk { path, reason }),
+        None => Ok(end),
+    }
 }

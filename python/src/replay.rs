@@ -16,9 +16,9 @@ type Told = (u64, Option<(u64, String, String, Vec<(String, String, String)>)>);
 
 /// Replays a trace up to an exit.
 #[pyfunction]
-pub fn replay(py: Python<'_>, path: PathBuf, until: Option<u64>) -> PyResult<Told> {
+pub fn replay(py: Python<'_>, path: PathBuf, until: Option<u64>, disks: Vec<PathBuf>) -> PyResult<Told> {
     let stop = Arc::new(AtomicBool::new(false));
-    let options = ReplayOptions { until, stop: Arc::clone(&stop), ..ReplayOptions::default() };
+    let options = ReplayOptions { until, disks, stop: Arc::clone(&stop), ..ReplayOptions::default() };
     let told = attended(py, move |attended| {
         attended.by(move || stop.store(true, Ordering::Relaxed));
         let trace = Trace::open(&path)?;

@@ -48,6 +48,20 @@ def test_what_cannot_be_replayed_is_an_error(printed: trapline.Trace) -> None:
         trapline.replay(printed, until=10**9)
 
 
+def test_devices_are_those_of_the_command_line(tmp_path: Path) -> None:
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    image.write_bytes(guests.PRINTS)
+    disk.write_bytes(bytes(4096))
+    trace = trapline.record(output=tmp_path / "run.trap", flat=image, mode=16, disks=[disk], entropy=True)
+    assert [file["name"] for file in trace.header["files"] if file["role"] == "disk"] == ["disk"]
+    assert trapline.replay(trace, disks=[disk])
+    disk.write_bytes(bytes(512))
+    with pytest.raises(trapline.ReplayError, match="it has 512 bytes"):
+        trapline.replay(trace, disks=[disk])
+    with pytest.raises(trapline.RecordError, match="5 virtio devices"):
+        trapline.record(output=tmp_path / "other.trap", flat=image, mode=16, disks=[disk] * 5)
+
+
 def test_ctrl_c_ends_a_recording_and_its_trace_is_whole(record: Recorder, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(guests.WRITES)

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -69,5 +69,5 @@ class Comparison:
 
 def record(guest: Mapping[str, Any], flags: Mapping[str, Any]) -> None: ...
 def replay(
-    path: str | PathLike[str], until: int | None
+    path: str | PathLike[str], until: int | None, disks: Sequence[str | PathLike[str]]
 ) -> tuple[int, tuple[int, str, str, list[tuple[str, str, str]]] | None]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
+from os import PathLike, fspath
 from typing import Literal
 
 from trapline import _native
@@ -31,6 +31,10 @@ def record(
     until_console: str | None = None,
     input: bytes | None = None,
     sites: File | None = None,
+    disks: Sequence[File] = (),
+    disk_in_trace: bool = False,
+    virtio_console: bool = False,
+    entropy: bool = False,
     replace: bool = False,
 ) -> Trace:
     """Runs a guest under KVM, writes its trace to ``output``, and opens it.
@@ -64,6 +68,10 @@ def record(
         "until_console": until_console,
         "input": input,
         "sites": sites,
+        "disks": [fspath(disk) for disk in disks],
+        "disk_in_trace": disk_in_trace,
+        "virtio_console": virtio_console,
+        "entropy": entropy,
     }
     try:
         _native.record(guest, flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 
@@ -49,14 +50,16 @@ class Replay:
         return _html.text(str(self))
 
 
-def replay(trace: Trace | str | PathLike[str], *, until: int | None = None) -> Replay:
+def replay(
+    trace: Trace | str | PathLike[str], *, until: int | None = None, disks: Sequence[str | PathLike[str]] = ()
+) -> Replay:
     """Runs a recorded guest again, from its trace alone, and compares everything that it shows.
 
-    ``until`` stops after that exit. A divergence is an outcome, not an error: :class:`trapline.ReplayError` says that the
+    ``until`` stops after that exit; ``disks`` are the images of the guest's disks, where the trace refers to them. A divergence is an outcome, not an error: :class:`trapline.ReplayError` says that the
     replay could not be carried out at all. Other Python threads run meanwhile; Ctrl-C ends it.
     """
     path = trace.path if isinstance(trace, Trace) else fspath(trace)
-    exits, told = _native.replay(path, until)
+    exits, told = _native.replay(path, until, [fspath(disk) for disk in disks])
     if told is None:
         return Replay(exits, None)
     exit, what, details, differences = told

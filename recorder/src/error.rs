@@ -34,6 +34,22 @@ pub enum RecorderError {
         /// Why not, and what to try.
         reason: String,
     },
+    /// A disk image cannot be used.
+    #[error("the disk image {path}: {reason}", path = path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// More devices were asked for than there are slots.
+    #[error("{asked} virtio devices, and a guest has {slots} slots for them")]
+    Devices {
+        /// What was asked for.
+        asked: usize,
+        /// What there is.
+        slots: usize,
+    },
     /// The kernel's command line cannot be passed on.
     #[error("--cmdline: {0}")]
     CommandLine(String),

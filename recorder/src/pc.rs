@@ -37,10 +37,10 @@ use crate::devices::pm_timer::PmTimer;
 use crate::devices::port_map::{MMIO, Owner, PORTS};
 use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
-use crate::devices::virtio::disk::Disk;
-use crate::devices::virtio::{self, Slots};
+use crate::devices::virtio::{self, Slots, disk::Disk};
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::transfer::Transfers;
+use std::path::PathBuf;
 use trapline_formats::{Gpa, GuestFile, NamedRange, Space};
 
 pub use config::PcConfig;
@@ -117,8 +117,8 @@ impl Pc {
     }
 
     /// Why disk images are not what they were when the guest began to use them.
-    pub fn changed_disks(&self) -> Vec<String> {
-        self.virtio.disks().filter_map(Disk::change).collect()
+    pub fn changed_disks(&self) -> Vec<(PathBuf, String)> {
+        self.virtio.disks().filter_map(|disk| Some((disk.path().to_owned(), disk.change()?))).collect()
     }
 
     /// Of several requests the first counts: the run ends with it.

@@ -5,6 +5,7 @@
 //! guest memory is logged: [`Transfers`].
 
 pub mod block;
+mod config;
 pub mod console;
 pub mod disk;
 pub mod entropy;
@@ -16,6 +17,7 @@ use request::Broken;
 use transport::Transport;
 use virtio_queue::Queue;
 
+pub use config::Config;
 pub use transport::{LENGTH, NAMES};
 
 /// Where the first slot is; the others follow.
@@ -76,24 +78,6 @@ trait Device: Send {
     /// What was printed and not taken yet, where it is a console.
     fn output(&mut self) -> Option<&mut Vec<u8>> {
         None
-    }
-}
-
-/// What there is in the slots, in this order.
-#[derive(Debug, Default)]
-pub struct Config {
-    /// Disks.
-    pub disks: Vec<disk::Disk>,
-    /// A console.
-    pub console: bool,
-    /// An entropy device whose bytes follow from this.
-    pub entropy_seed: Option<u64>,
-}
-
-impl Config {
-    /// How many slots it takes.
-    pub fn devices(&self) -> usize {
-        self.disks.len() + usize::from(self.console) + usize::from(self.entropy_seed.is_some())
     }
 }
 

@@ -61,6 +61,11 @@ impl Disk {
         })
     }
 
+    /// Where the image is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Its size.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -84,19 +89,18 @@ impl Disk {
 
     /// Why the image is not what it was when it was opened, if so.
     pub fn change(&self) -> Option<String> {
-        let path = self.path.display();
         match self.file.metadata() {
             Ok(now) if stamp(&now) == self.stamp => None,
             Ok(now) if now.len() == self.bytes => {
                 let is_same = hash(&self.file, self.bytes).is_ok_and(|hash| hash == self.xxh3);
-                (!is_same).then(|| format!("the disk image {path} was written to while the guest used it"))
+                (!is_same).then(|| "it was written to while the guest used it".to_owned())
             }
             Ok(now) => Some(format!(
-                "the disk image {path} had {} bytes and has {} now: something else writes to it",
+                "it had {} bytes and has {} now: something else writes to it",
                 self.bytes,
                 now.len()
             )),
-            Err(error) => Some(format!("the disk image {path}: {error}")),
+            Err(error) => Some(error.to_string()),
         }
     }
 

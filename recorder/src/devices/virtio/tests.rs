@@ -209,7 +209,7 @@ fn an_image_that_somebody_writes_to_is_noticed() {
     assert_eq!(disk.change(), None);
     image.as_file_mut().write_all(&[0; 512]).unwrap();
     let change = disk.change().unwrap();
-    assert!(change.contains("had 4096 bytes and has 4608 now"), "{change}");
+    assert!(change.contains("it had 4096 bytes and has 4608 now"), "{change}");
     let same_size = self::image();
     let disk = Disk::open(same_size.path(), false, false).unwrap();
     std::fs::write(same_size.path(), [9; 4096]).unwrap();
