@@ -13,9 +13,8 @@ mod request;
 mod transport;
 
 use crate::transfer::Transfers;
-use request::Broken;
+use request::{Broken, Request};
 use transport::Transport;
-use virtio_queue::Queue;
 
 pub use config::Config;
 pub use transport::{LENGTH, NAMES};
@@ -27,15 +26,6 @@ pub const IRQS: [u8; 4] = [5, 10, 11, 7];
 
 /// The device is as virtio 1 has it, not its predecessor (6).
 const FEATURE_VERSION_1: u64 = 1 << 32;
-
-/// What a device has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Done {
-    /// Something was given back to the driver.
-    has_used: bool,
-    /// Queues with something left, by bit.
-    unfinished: u32,
-}
 
 /// One kind of device.
 trait Device: Send {
@@ -53,17 +43,13 @@ trait Device: Send {
     fn configuration(&self) -> &[u8] {
         &[]
     }
-    /// Whether it has something for the driver that the driver did not ask for now.
-    fn has_news(&self) -> bool {
-        false
+    /// Whether it can do something with a request of this queue now.
+    fn wants(&self, queue: usize) -> bool {
+        let _ = queue;
+        true
     }
-    /// Serves its queues, of which those in `notified` have something new.
-    fn work(
-        &mut self,
-        notified: u32,
-        queues: &mut [Queue],
-        memory: &mut Transfers<'_>,
-    ) -> Result<Done, Broken>;
+    /// Carries a request out. Returns how many bytes it wrote.
+    fn serve(&mut self, queue: usize, request: &Request, memory: &mut Transfers<'_>) -> Result<u32, Broken>;
     /// Forgets what it agreed on with its driver.
     fn reset(&mut self) {}
     /// The disk, where it is one.

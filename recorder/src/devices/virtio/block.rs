@@ -1,12 +1,11 @@
 //! The block device (Virtual I/O Device 1.2, 5.2).
 
+use super::Device;
 use super::disk::Disk;
 use super::request::{Broken, Request};
-use super::{Device, Done};
 use crate::transfer::Transfers;
 use std::io;
 use trapline_formats::Gpa;
-use virtio_queue::Queue;
 
 /// Bytes of a sector, the unit of the protocol.
 pub const SECTOR: u64 = 512;
@@ -46,34 +45,6 @@ impl Block {
         let (size_max, seg_max) = (0u32.to_le_bytes(), u32::from(QUEUE - 2).to_le_bytes());
         let configuration = [&capacity[..], &size_max, &seg_max].concat();
         Self { disk, number, configuration }
-    }
-
-    /// Carries a request out. Returns the bytes written, its status included.
-    fn serve(&mut self, request: &Request, memory: &mut Transfers<'_>) -> Result<u32, Broken> {
-        let input = request.read(memory)?;
-        let (Some((header, data)), Some(status)) =
-            (input.split_first_chunk::<HEADER>(), request.writable.last())
-        else {
-            return Err(Broken);
-        };
-        let room: usize = request.writable.iter().map(|b| b.length).sum();
-        if status.length == 0 {
-            return Err(Broken);
-        }
-        let [a, b, c, d, _, _, _, _, sector @ ..] = *header;
-        let offset = u64::from_le_bytes(sector).checked_mul(SECTOR);
-        let result = match (u32::from_le_bytes([a, b, c, d]), offset) {
-            (IN, Some(offset)) => self.read(request, room - 1, offset, memory),
-            (OUT, Some(offset)) => self.write(offset, data).map(|()| 0),
-            (FLUSH_REQUEST, _) => Ok(0),
-            (GET_ID, _) => Self::identify(self.number, request, memory),
-            (IN | OUT, None) => Err(IO_ERROR),
-            _ => Err(UNSUPPORTED),
-        };
-        // The status is the last byte of all (5.2.6).
-        let at = Gpa(status.gpa.0 + status.length as u64 - 1);
-        memory.write(at, &[result.err().unwrap_or(OK)])?;
-        Ok(result.map_or(1, |bytes| bytes + 1))
     }
 
     fn holds(&self, offset: u64, length: usize) -> bool {
@@ -159,17 +130,31 @@ impl Device for Block {
         &self.configuration
     }
 
-    fn work(&mut self, _: u32, queues: &mut [Queue], memory: &mut Transfers<'_>) -> Result<Done, Broken> {
-        let mut done = Done::default();
-        let [queue] = queues else { return Err(Broken) };
-        for _ in 0..QUEUE {
-            let Some(request) = Request::next(queue, memory)? else { return Ok(done) };
-            let bytes = self.serve(&request, memory)?;
-            request.complete(queue, memory, bytes)?;
-            done.has_used = true;
+    fn serve(&mut self, _: usize, request: &Request, memory: &mut Transfers<'_>) -> Result<u32, Broken> {
+        let input = request.read(memory)?;
+        let (Some((header, data)), Some(status)) =
+            (input.split_first_chunk::<HEADER>(), request.writable.last())
+        else {
+            return Err(Broken);
+        };
+        let room: usize = request.writable.iter().map(|b| b.length).sum();
+        if status.length == 0 {
+            return Err(Broken);
         }
-        done.unfinished = 1;
-        Ok(done)
+        let [a, b, c, d, _, _, _, _, sector @ ..] = *header;
+        let offset = u64::from_le_bytes(sector).checked_mul(SECTOR);
+        let result = match (u32::from_le_bytes([a, b, c, d]), offset) {
+            (IN, Some(offset)) => self.read(request, room - 1, offset, memory),
+            (OUT, Some(offset)) => self.write(offset, data).map(|()| 0),
+            (FLUSH_REQUEST, _) => Ok(0),
+            (GET_ID, _) => Self::identify(self.number, request, memory),
+            (IN | OUT, None) => Err(IO_ERROR),
+            _ => Err(UNSUPPORTED),
+        };
+        // The status is the last byte of all (5.2.6).
+        let at = Gpa(status.gpa.0 + status.length as u64 - 1);
+        memory.write(at, &[result.err().unwrap_or(OK)])?;
+        Ok(result.map_or(1, |bytes| bytes + 1))
     }
 
     fn disk(&self) -> Option<&Disk> {

@@ -1,14 +1,12 @@
 //! The console device (Virtual I/O Device 1.2, 5.3) with one port: what the guest prints, and what is typed.
 
+use super::Device;
 use super::request::{Broken, Request};
-use super::{Device, Done};
 use crate::transfer::Transfers;
 use std::collections::VecDeque;
-use virtio_queue::Queue;
 
 const QUEUE: u16 = 64;
 const RECEIVE: usize = 0;
-const TRANSMIT: usize = 1;
 /// Typed bytes that wait here; what does not fit is offered again.
 const ROOM: usize = 4096;
 
@@ -17,41 +15,12 @@ const ROOM: usize = 4096;
 pub struct Console {
     output: Vec<u8>,
     typed: VecDeque<u8>,
-    /// The driver may have given a buffer for typed bytes.
-    can_receive: bool,
     /// The guest has printed something: somebody is there to read. Linux throws away what comes while its driver is still
     /// starting.
     is_used: bool,
 }
 
 impl Console {
-    /// Serves a queue for as long as there is something for it to do. True: it was served as often as it may be at a time.
-    fn serve(
-        &mut self,
-        which: usize,
-        queue: &mut Queue,
-        memory: &mut Transfers<'_>,
-        done: &mut Done,
-    ) -> Result<bool, Broken> {
-        for _ in 0..QUEUE {
-            if which == RECEIVE && !self.has_news() {
-                return Ok(false);
-            }
-            let Some(request) = Request::next(queue, memory)? else {
-                self.can_receive &= which != RECEIVE;
-                return Ok(false);
-            };
-            let bytes = if which == RECEIVE {
-                self.receive(&request, memory)?
-            } else {
-                self.transmit(&request, memory)?
-            };
-            request.complete(queue, memory, bytes)?;
-            done.has_used = true;
-        }
-        Ok(true)
-    }
-
     fn receive(&mut self, request: &Request, memory: &mut Transfers<'_>) -> Result<u32, Broken> {
         let mut given = 0;
         for buffer in &request.writable {
@@ -61,12 +30,6 @@ impl Console {
             given += bytes.len() as u32;
         }
         Ok(given)
-    }
-
-    fn transmit(&mut self, request: &Request, memory: &Transfers<'_>) -> Result<u32, Broken> {
-        self.output.extend(request.read(memory)?);
-        self.is_used = true;
-        Ok(0)
     }
 }
 
@@ -83,30 +46,21 @@ impl Device for Console {
         &[QUEUE, QUEUE]
     }
 
-    fn has_news(&self) -> bool {
-        self.can_receive && self.is_used && !self.typed.is_empty()
+    fn wants(&self, queue: usize) -> bool {
+        queue != RECEIVE || self.is_used && !self.typed.is_empty()
     }
 
-    fn work(
-        &mut self,
-        notified: u32,
-        queues: &mut [Queue],
-        memory: &mut Transfers<'_>,
-    ) -> Result<Done, Broken> {
-        let mut done = Done::default();
-        self.can_receive |= notified & (1 << RECEIVE) != 0;
-        // What is printed first: typed bytes may wait for it.
-        for (which, queue) in queues.iter_mut().enumerate().rev() {
-            let is_due = if which == TRANSMIT { notified & (1 << TRANSMIT) != 0 } else { self.has_news() };
-            if is_due && self.serve(which, queue, memory, &mut done)? {
-                done.unfinished |= 1 << which;
-            }
+    fn serve(&mut self, queue: usize, request: &Request, memory: &mut Transfers<'_>) -> Result<u32, Broken> {
+        if queue == RECEIVE {
+            return self.receive(request, memory);
         }
-        Ok(done)
+        self.output.extend(request.read(memory)?);
+        self.is_used = true;
+        Ok(0)
     }
 
     fn reset(&mut self) {
-        (self.can_receive, self.is_used) = (false, false);
+        self.is_used = false;
     }
 
     fn type_in(&mut self, bytes: &[u8]) -> Option<usize> {

@@ -1,10 +1,9 @@
 //! The entropy device (Virtual I/O Device 1.2, 5.4): fills what the driver gives it with random bytes.
 
+use super::Device;
 use super::request::{Broken, Request};
-use super::{Device, Done};
 use crate::transfer::Transfers;
 use fastrand::Rng;
-use virtio_queue::Queue;
 
 const QUEUE: u16 = 64;
 /// The most bytes that one request is given: it may be given less than it asks for.
@@ -35,22 +34,14 @@ impl Device for Entropy {
         &[QUEUE]
     }
 
-    fn work(&mut self, _: u32, queues: &mut [Queue], memory: &mut Transfers<'_>) -> Result<Done, Broken> {
-        let mut done = Done::default();
-        let [queue] = queues else { return Err(Broken) };
-        for _ in 0..QUEUE {
-            let Some(request) = Request::next(queue, memory)? else { return Ok(done) };
-            let mut given = 0;
-            for buffer in &request.writable {
-                let mut bytes = vec![0; buffer.length.min(MOST - given)];
-                self.random.fill(&mut bytes);
-                memory.write(buffer.gpa, &bytes)?;
-                given += bytes.len();
-            }
-            request.complete(queue, memory, given as u32)?;
-            done.has_used = true;
+    fn serve(&mut self, _: usize, request: &Request, memory: &mut Transfers<'_>) -> Result<u32, Broken> {
+        let mut given = 0;
+        for buffer in &request.writable {
+            let mut bytes = vec![0; buffer.length.min(MOST - given)];
+            self.random.fill(&mut bytes);
+            memory.write(buffer.gpa, &bytes)?;
+            given += bytes.len();
         }
-        done.unfinished = 1;
-        Ok(done)
+        Ok(given as u32)
     }
 }

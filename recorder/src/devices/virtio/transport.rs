@@ -1,6 +1,7 @@
 //! The registers by which a driver finds a device, agrees with it on features and tells it where its queues are (Virtual I/O
 //! Device 1.2, 4.2.2: virtio over MMIO, version 2).
 
+use super::request::{Broken, Request};
 use super::{Device, FEATURE_VERSION_1};
 use crate::transfer::Transfers;
 use virtio_queue::{Queue, QueueT};
@@ -56,8 +57,8 @@ pub const NAMES: [(u64, u64, &str); 26] = [
 pub(super) struct Transport {
     device: Option<Box<dyn Device>>,
     queues: Vec<Queue>,
-    /// Queues that the driver has put something into, by bit.
-    notified: u32,
+    /// Queues that there may be requests in, by bit.
+    filled: u32,
     status: u32,
     interrupt: u32,
     driver_features: u64,
@@ -71,7 +72,7 @@ impl Transport {
         Self {
             device,
             queues,
-            notified: 0,
+            filled: 0,
             status: 0,
             interrupt: 0,
             driver_features: 0,
@@ -95,24 +96,47 @@ impl Transport {
 
     /// Whether its device has something to do for the driver.
     pub(super) fn has_work(&self) -> bool {
+        let Some(device) = &self.device else { return false };
         self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
-            && (self.notified != 0 || self.device.as_ref().is_some_and(|d| d.has_news()))
+            && (0..self.queues.len()).any(|queue| self.is_filled(queue) && device.wants(queue))
     }
 
-    /// Lets the device work.
+    fn is_filled(&self, queue: usize) -> bool {
+        self.filled >> queue & 1 != 0
+    }
+
+    /// Lets the device work: as many requests of each queue as it has entries. What is sent goes before what is received, which
+    /// may answer it.
     pub(super) fn work(&mut self, memory: &mut Transfers<'_>) {
         if !self.has_work() {
             return;
         }
-        let Some(device) = &mut self.device else { return };
-        let notified = std::mem::take(&mut self.notified);
-        if let Ok(done) = device.work(notified, &mut self.queues, memory) {
-            self.notified |= done.unfinished;
-            self.interrupt |= if done.has_used { USED_BUFFER } else { 0 };
-        } else {
-            self.status |= NEEDS_RESET;
-            self.interrupt |= CONFIGURATION_CHANGED;
+        for queue in (0..self.queues.len()).rev() {
+            if self.is_filled(queue) && self.serve(queue, memory).is_err() {
+                self.status |= NEEDS_RESET;
+                self.interrupt |= CONFIGURATION_CHANGED;
+                return;
+            }
         }
+    }
+
+    fn serve(&mut self, number: usize, memory: &mut Transfers<'_>) -> Result<(), Broken> {
+        let (Some(device), Some(queue)) = (&mut self.device, self.queues.get_mut(number)) else {
+            return Ok(());
+        };
+        for _ in 0..queue.max_size() {
+            if !device.wants(number) {
+                return Ok(());
+            }
+            let Some(request) = Request::next(queue, memory)? else {
+                self.filled &= !(1 << number);
+                return Ok(());
+            };
+            let bytes = device.serve(number, &request, memory)?;
+            request.complete(queue, memory, bytes)?;
+            self.interrupt |= USED_BUFFER;
+        }
+        Ok(())
     }
 
     /// Reads a register; the configuration space byte by byte.
@@ -159,7 +183,7 @@ impl Transport {
             0x020 => self.accept(value),
             0x024 => self.feature_half[1] = value,
             0x030 => self.selected = value,
-            0x050 if value < self.queues.len() as u32 => self.notified |= 1 << value,
+            0x050 if value < self.queues.len() as u32 => self.filled |= 1 << value,
             0x064 => self.interrupt &= !value,
             0x070 if value == 0 => self.reset(),
             0x070 => self.set_status(value),
