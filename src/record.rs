@@ -17,9 +17,7 @@ use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio;
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{
-    ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, RecorderError, StopHandle,
-};
+use trapline_recorder::{ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle};
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
 const ESCAPE: u8 = 0x1d;
@@ -39,8 +37,14 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         Clock::Host => ClockMode::Host,
         Clock::Virtual => ClockMode::Virtual,
     };
-    let mut pc =
-        Pc::new(PcConfig { virtio: devices(args, clock)?, ..PcConfig::with_clock(guest.ram_bytes, clock) });
+    let wanted = virtio::Wanted {
+        disks: &args.disk,
+        in_trace: args.disk_in_trace,
+        console: args.virtio_console,
+        entropy: args.entropy,
+    };
+    let virtio = virtio::Config::open(&wanted, clock)?;
+    let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(guest.ram_bytes, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
     let options = RecordOptions {
@@ -107,13 +111,6 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         }
         _ => 0,
     })
-}
-
-/// The virtio devices that were asked for.
-fn devices(args: &Record, clock: ClockMode) -> Result<virtio::Config, RecorderError> {
-    let mut config = virtio::Config::with_disks(&args.disk, args.disk_in_trace)?;
-    config.console = args.virtio_console;
-    if args.entropy { config.and_entropy(clock).fitting() } else { config.fitting() }
 }
 
 pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {

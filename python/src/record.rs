@@ -57,14 +57,6 @@ impl RecordFlags {
     }
 }
 
-impl RecordFlags {
-    fn devices(&self, clock: ClockMode) -> Result<virtio::Config, RecorderError> {
-        let mut config = virtio::Config::with_disks(&self.disks, self.disk_in_trace)?;
-        config.console = self.virtio_console;
-        if self.entropy { config.and_entropy(clock).fitting() } else { config.fitting() }
-    }
-}
-
 /// Runs a guest and writes its trace; Ctrl-C ends the recording, whose trace is whole.
 #[pyfunction]
 pub fn record(py: Python<'_>, guest: &Bound<'_, PyAny>, flags: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -92,8 +84,14 @@ fn run(
         LearnedSites::close_from(path, &mut guest)?;
     }
     let (kvm, convention) = open_and_probe()?;
+    let wanted = virtio::Wanted {
+        disks: &flags.disks,
+        in_trace: flags.disk_in_trace,
+        console: flags.virtio_console,
+        entropy: flags.entropy,
+    };
     let mut pc = Pc::new(PcConfig {
-        virtio: flags.devices(options.clock)?,
+        virtio: virtio::Config::open(&wanted, options.clock)?,
         ..PcConfig::with_clock(guest.ram_bytes, options.clock)
     });
     let options = RecordOptions { window_is_prompt: window_is_prompt(&kvm)?, ..options };

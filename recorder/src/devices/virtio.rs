@@ -16,7 +16,7 @@ use crate::transfer::Transfers;
 use request::{Broken, Request};
 use transport::Transport;
 
-pub use config::Config;
+pub use config::{Config, Wanted};
 pub use transport::{LENGTH, NAMES};
 
 /// Where the first slot is; the others follow.
@@ -116,8 +116,8 @@ impl Slots {
     }
 
     /// The interrupt lines and their levels.
-    pub fn lines(&self) -> impl Iterator<Item = (u8, bool)> {
-        IRQS.into_iter().zip(self.slots.iter().map(Transport::interrupt))
+    pub fn lines(&self) -> [(u8, bool); IRQS.len()] {
+        std::array::from_fn(|slot| (IRQS[slot], self.slots.get(slot).is_some_and(Transport::interrupt)))
     }
 
     /// Whether a device has something to do.

@@ -61,8 +61,7 @@ impl Pc {
 
     /// Carries the interrupts of the virtio devices to the interrupt controllers.
     pub(super) fn drive_virtio(&mut self) {
-        let lines: Vec<_> = self.virtio.lines().collect();
-        for (irq, level) in lines {
+        for (irq, level) in self.virtio.lines() {
             self.drive(irq, level);
         }
     }

@@ -18,34 +18,38 @@ pub struct Config {
     pub entropy_seed: Option<u64>,
 }
 
-impl Config {
-    /// With these disks, each a file's name with or without `,readonly` behind it. `in_trace`: as [`Disk::open`].
-    pub fn with_disks(names: &[String], in_trace: bool) -> Result<Self, RecorderError> {
-        let open = |name: &String| {
-            let readonly = name.strip_suffix(",readonly");
-            let path = Path::new(readonly.unwrap_or(name));
-            Disk::open(path, readonly.is_some(), in_trace)
-                .map_err(|reason| RecorderError::Disk { path: path.to_owned(), reason })
-        };
-        Ok(Self { disks: names.iter().map(open).collect::<Result<_, _>>()?, ..Self::default() })
-    }
+/// What a user asks for.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Disk images: names of files, with or without `,readonly` behind them.
+    pub disks: &'a [String],
+    /// As [`Disk::open`] has it.
+    pub in_trace: bool,
+    /// A console.
+    pub console: bool,
+    /// An entropy device: other bytes in each recording under the host's clock, the same under the virtual clock.
+    pub entropy: bool,
+}
 
-    /// And an entropy device: other bytes in each recording under the host's clock, the same under the virtual clock.
-    #[must_use]
-    pub fn and_entropy(self, clock: ClockMode) -> Self {
-        let seed = match clock {
+impl Config {
+    /// Opens what is wanted, if there is a slot for each device.
+    pub fn open(wanted: &Wanted<'_>, clock: ClockMode) -> Result<Self, RecorderError> {
+        let asked = wanted.disks.len() + usize::from(wanted.console) + usize::from(wanted.entropy);
+        if asked > IRQS.len() {
+            return Err(RecorderError::Devices { asked, slots: IRQS.len() });
+        }
+        let disks = wanted.disks.iter().map(|name| disk(name, wanted.in_trace)).collect::<Result<_, _>>()?;
+        let entropy_seed = wanted.entropy.then(|| match clock {
             ClockMode::Virtual => 0,
             ClockMode::Host => RandomState::new().hash_one(0),
-        };
-        Self { entropy_seed: Some(seed), ..self }
+        });
+        Ok(Self { disks, console: wanted.console, entropy_seed })
     }
+}
 
-    /// Itself, if there is a slot for each device.
-    pub fn fitting(self) -> Result<Self, RecorderError> {
-        let devices = self.disks.len() + usize::from(self.console) + usize::from(self.entropy_seed.is_some());
-        if devices > IRQS.len() {
-            return Err(RecorderError::Devices { asked: devices, slots: IRQS.len() });
-        }
-        Ok(self)
-    }
+fn disk(name: &str, in_trace: bool) -> Result<Disk, RecorderError> {
+    let readonly = name.strip_suffix(",readonly");
+    let path = Path::new(readonly.unwrap_or(name));
+    Disk::open(path, readonly.is_some(), in_trace)
+        .map_err(|reason| RecorderError::Disk { path: path.to_owned(), reason })
 }

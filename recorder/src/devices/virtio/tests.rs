@@ -181,7 +181,7 @@ fn what_is_written_is_read_again_and_the_image_stays_as_it_was() {
     assert_eq!(driver.get(0x060), 1);
     driver.set(0x064, 1);
     assert_eq!(driver.get(0x060), 0);
-    assert!(driver.slots.lines().all(|(_, level)| !level));
+    assert!(driver.slots.lines().into_iter().all(|(_, level)| !level));
 }
 
 #[test]
