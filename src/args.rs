@@ -129,6 +129,11 @@ pub struct Record {
     /// Give the guest a virtio entropy device.
     #[arg(long)]
     pub entropy: bool,
+    /// Give the guest a network card. `user`: what it connects to at 10.0.2.2 is connected to this host's loopback interface
+    /// (the guest is 10.0.2.15/24), and forwarded ports of that interface lead to it. `tap`: on this interface. `feed`: it is given the
+    /// frames of a pcap or pcapng file, by the clock of its devices.
+    #[arg(long, value_name = "user[,forward=HOSTPORT:GUESTPORT...]|tap=NAME|feed=FILE")]
+    pub net: Option<String>,
     /// Run the same machine without log, digests and timing: the baseline of our own overhead.
     #[arg(long)]
     pub no_log: bool,

@@ -15,7 +15,7 @@ use std::time::Instant;
 use trapline_formats::{ClockMode, End, EndReason, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
-use trapline_recorder::devices::virtio;
+use trapline_recorder::devices::virtio::{self, net::Counts};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle};
 
@@ -42,8 +42,14 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         in_trace: args.disk_in_trace,
         console: args.virtio_console,
         entropy: args.entropy,
+        net: args.net.as_deref(),
     };
     let virtio = virtio::Config::open(&wanted, clock)?;
+    if clock == ClockMode::Virtual && virtio.net.as_ref().is_some_and(|net| !net.follows_clock()) {
+        eprintln!(
+            "trapline: note: frames come in host time, under the virtual clock too: two recordings will differ"
+        );
+    }
     let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(guest.ram_bytes, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
@@ -94,6 +100,9 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         if recording.end.reason == EndReason::TripleFault {
             eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
         }
+    }
+    if let Some(counts) = pc.network() {
+        network(&counts, args.quiet);
     }
     let changes = pc.changed_disks();
     for (path, change) in &changes {
@@ -156,6 +165,26 @@ fn readable_part(error: anyhow::Error, args: &Record) -> anyhow::Error {
             ))
         }
         _ => error,
+    }
+}
+
+/// What went over the network; what was lost is said in any case.
+fn network(counts: &Counts, quiet: bool) {
+    if !quiet {
+        eprintln!("trapline: the guest received {} frames and sent {}", counts.received, counts.sent);
+    }
+    for (frames, why) in [
+        (counts.dropped, "for the guest were dropped: it took them too slowly"),
+        (counts.unsent, "of the guest were dropped: its network took them too slowly"),
+        (counts.malformed, "of the guest were dropped: they were too short or too long"),
+        (
+            counts.unusable,
+            "for the guest were left out: cut short where they were captured, too short or too long",
+        ),
+    ] {
+        if frames > 0 {
+            eprintln!("trapline: {frames} frames {why}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use trapline_formats::{ClockMode, Trace};
 use trapline_machine::doctor::{user_mode_can_call, window_is_prompt};
 use trapline_machine::{Convention, Kvm, describe_host, open_and_probe};
+use trapline_recorder::devices::virtio::{self, disk::Disk};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::guest::{firmware, flat};
 use trapline_recorder::pc::{Pc, PcConfig};
@@ -43,13 +44,15 @@ pub struct Job {
     pub clock: ClockMode,
     pub max_exits: Option<u64>,
     pub until_console: Option<&'static str>,
+    /// The image of its disk, and whether the trace is to hold what is read from it.
+    pub disk: Option<(PathBuf, bool)>,
 }
 
 impl Job {
     fn flat(guest: &trapline_guests::Guest, max_exits: Option<u64>) -> Self {
         let image = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits64, RAM).unwrap();
         let clock = ClockMode::Host;
-        Self { name: guest.name, guest: image, clock, max_exits, until_console: None }
+        Self { name: guest.name, guest: image, clock, max_exits, until_console: None, disk: None }
     }
 
     /// One port read after the other, so many times.
@@ -62,12 +65,20 @@ impl Job {
         Self::flat(&trapline_guests::demo(), None)
     }
 
+    /// A guest that reads a disk from end to end.
+    pub fn disk(image: &Path, in_trace: bool) -> Self {
+        let guest = trapline_guests::virtio_disk_32();
+        let loaded = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits32, RAM).unwrap();
+        Self { guest: loaded, disk: Some((image.to_owned(), in_trace)), ..Self::flat(&guest, None) }
+    }
+
     /// Debian's SeaBIOS until it has found nothing to boot; `None` where it is not installed.
     pub fn seabios(clock: ClockMode) -> Option<Self> {
         let path = ["target/guests/bios.bin", "/usr/share/seabios/bios.bin"].map(PathBuf::from);
         let guest = firmware::load(path.iter().find(|p| p.exists())?, 64 << 20).unwrap();
         let name = "SeaBIOS";
-        Some(Self { name, guest, clock, max_exits: None, until_console: Some("No bootable device") })
+        let until_console = Some("No bootable device");
+        Some(Self { name, guest, clock, max_exits: None, until_console, disk: None })
     }
 
     /// A small Linux to the end of its user space, or of its first process where that cannot call the kernel; `None` where it
@@ -86,7 +97,8 @@ impl Job {
         let kernel =
             Kernel { image: &image, initrd: Some(&initrd), cmdline: &cmdline, protocol: Protocol::Auto };
         let guest = kernel::load(kernel, 64 << 20).unwrap();
-        Some(Self { name: "Linux", guest, clock: ClockMode::Virtual, max_exits: None, until_console: None })
+        let clock = ClockMode::Virtual;
+        Some(Self { name: "Linux", guest, clock, max_exits: None, until_console: None, disk: None })
     }
 }
 
@@ -131,7 +143,9 @@ pub fn record(host: &Host, job: &Job, output: Option<&Path>) -> Run {
         window_is_prompt: host.window_is_prompt,
         ..RecordOptions::default()
     };
-    let mut pc = Pc::new(PcConfig::with_ram(job.guest.ram_bytes));
+    let open = |(image, in_trace): &(PathBuf, bool)| Disk::open(image, false, *in_trace).unwrap();
+    let virtio = virtio::Config { disks: job.disk.iter().map(open).collect(), ..Default::default() };
+    let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_ram(job.guest.ram_bytes) });
     let (run, _) = Run::of(
         |r: &Recording| r.end.exits,
         || {
@@ -144,11 +158,16 @@ pub fn record(host: &Host, job: &Job, output: Option<&Path>) -> Run {
 
 /// Replays a trace, which must be faithful.
 pub fn replay_trace(host: &Host, path: &Path) -> Run {
+    replay_with(host, path, &ReplayOptions::default())
+}
+
+/// The same, with what it needs.
+pub fn replay_with(host: &Host, path: &Path, options: &ReplayOptions) -> Run {
     let (run, replay) = Run::of(
         |r: &Replay| r.exits,
         || {
             let trace = Trace::open(path).unwrap();
-            replay(&host.kvm, host.convention, &trace, &ReplayOptions::default(), &mut |_| {}).unwrap()
+            replay(&host.kvm, host.convention, &trace, options, &mut |_| {}).unwrap()
         },
     );
     if let Outcome::Diverged(divergence) = &replay.outcome {

@@ -31,6 +31,7 @@ pub struct RecordFlags {
     disk_in_trace: bool,
     virtio_console: bool,
     entropy: bool,
+    net: Option<String>,
 }
 
 impl RecordFlags {
@@ -89,6 +90,7 @@ fn run(
         in_trace: flags.disk_in_trace,
         console: flags.virtio_console,
         entropy: flags.entropy,
+        net: flags.net.as_deref(),
     };
     let mut pc = Pc::new(PcConfig {
         virtio: virtio::Config::open(&wanted, options.clock)?,

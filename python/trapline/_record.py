@@ -35,6 +35,7 @@ def record(
     disk_in_trace: bool = False,
     virtio_console: bool = False,
     entropy: bool = False,
+    net: str | None = None,
     replace: bool = False,
 ) -> Trace:
     """Runs a guest under KVM, writes its trace to ``output``, and opens it.
@@ -72,6 +73,7 @@ def record(
         "disk_in_trace": disk_in_trace,
         "virtio_console": virtio_console,
         "entropy": entropy,
+        "net": net,
     }
     try:
         _native.record(guest, flags)

@@ -70,6 +70,11 @@ impl Clock {
         }
     }
 
+    /// Whether it follows the host.
+    pub fn is_host(&self) -> bool {
+        matches!(self, Self::Host { .. })
+    }
+
     /// Virtual time jumps to a deadline; host time cannot.
     pub fn jump(&mut self, to: Time) -> bool {
         match self {

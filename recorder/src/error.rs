@@ -42,6 +42,14 @@ pub enum RecorderError {
         /// Why not.
         reason: String,
     },
+    /// A network cannot be used.
+    #[error("the network `{asked}`: {reason}")]
+    Network {
+        /// What was asked for.
+        asked: String,
+        /// Why not.
+        reason: String,
+    },
     /// More devices were asked for than there are slots.
     #[error("{asked} virtio devices, and a guest has {slots} slots for them")]
     Devices {

@@ -117,6 +117,16 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         (self.log, self.leaks, self.first_file) = (log, leaks, first_file);
     }
 
+    /// Lets the platform begin with what comes in host time.
+    pub(crate) fn start(&mut self) {
+        self.platform.start(&self.stop);
+    }
+
+    /// The run is over, for the platform too.
+    pub(crate) fn stop(&mut self) {
+        self.platform.stop();
+    }
+
     /// Answers the exit from the platform.
     #[inline]
     fn answer(&mut self, exit: &mut Exit) {
@@ -219,11 +229,16 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     /// is to end or to be compared after it. A request to stop comes with a kick, which makes it due at once.
     #[inline(never)]
     fn look_around(&mut self) -> Result<(), RecorderError> {
-        if self.exits.is_multiple_of(POLL_EXITS) {
+        let is_poll = self.exits.is_multiple_of(POLL_EXITS);
+        if is_poll {
             self.input.offer(self.platform, self.now);
             if self.log.as_ref().is_some_and(Log::is_due) {
                 self.cut()?;
             }
+        }
+        // What comes in host time may be given anywhere, all else only where a second recording gives it, too.
+        if is_poll || self.platform.is_live() {
+            self.must_settle |= self.platform.has_transfer();
         }
         let last = self.max_exits.min(self.next_checkpoint).saturating_sub(1);
         self.must_settle |= self.exits >= last || self.stop.requested().is_some();
@@ -242,7 +257,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     }
 
     /// Lets the devices read and write guest memory.
-    fn transfer(&mut self, machine: &Machine) -> Result<(), RecorderError> {
+    pub(super) fn transfer(&mut self, machine: &Machine) -> Result<(), RecorderError> {
         let mut memory = match &mut self.log {
             Some(log) => Transfers::logged(machine.memory(), log, self.sites.sites(), self.first_file),
             None => Transfers::unlogged(machine.memory()),
@@ -391,8 +406,11 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
     fn kicked(&mut self, _: &mut Machine) -> Result<Control, RecorderError> {
         self.at_position = false;
         self.write_if_old()?;
-        let Some(reason) = self.stop.requested() else { return Ok(Control::Continue) };
-        self.next_look = self.exits;
+        let requested = self.stop.requested();
+        if requested.is_some() || self.platform.is_live() {
+            self.next_look = self.exits;
+        }
+        let Some(reason) = requested else { return Ok(Control::Continue) };
         // The next exit is a better place to end: a replay can compare everything there. One heartbeat long it may come.
         if std::mem::replace(&mut self.stop_seen, true) {
             self.end = Some(reason);

@@ -37,8 +37,9 @@ use crate::devices::pm_timer::PmTimer;
 use crate::devices::port_map::{MMIO, Owner, PORTS};
 use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
-use crate::devices::virtio::{self, Slots, disk::Disk};
+use crate::devices::virtio::{self, Slots, net};
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
+use crate::timer::StopHandle;
 use crate::transfer::Transfers;
 use std::path::PathBuf;
 use trapline_formats::{Gpa, GuestFile, NamedRange, Space};
@@ -119,6 +120,11 @@ impl Pc {
     /// Why disk images are not what they were when the guest began to use them.
     pub fn changed_disks(&self) -> Vec<(PathBuf, String)> {
         self.virtio.disks().filter_map(|disk| Some((disk.path().to_owned(), disk.change()?))).collect()
+    }
+
+    /// What went over the network card, if there is one.
+    pub fn network(&self) -> Option<net::Counts> {
+        self.virtio.net().map(net::Net::counts)
     }
 
     /// Of several requests the first counts: the run ends with it.
@@ -249,8 +255,20 @@ impl Platform for Pc {
         self.drive_virtio();
     }
 
+    fn is_live(&self) -> bool {
+        self.virtio.net().is_some_and(|net| net.link().is_live())
+    }
+
+    fn start(&mut self, guest: &StopHandle) {
+        self.virtio.start(guest);
+    }
+
+    fn stop(&mut self) {
+        self.virtio.stop();
+    }
+
     fn files(&self) -> Vec<GuestFile> {
-        self.virtio.disks().map(Disk::describe).collect()
+        self.virtio.files()
     }
 
     fn take_request(&mut self) -> Option<Request> {

@@ -6,6 +6,7 @@
 //! A platform never reads a clock: every call is told the [`Time`]. That is what lets `--clock virtual` make two
 //! recordings of one guest identical.
 
+use crate::timer::StopHandle;
 use crate::transfer::Transfers;
 use trapline_formats::{Gpa, GuestFile, NamedRange};
 
@@ -111,7 +112,19 @@ pub trait Platform {
     fn transfer(&mut self, now: Time, memory: &mut Transfers<'_>) {
         let _ = (now, memory);
     }
-    /// The files that transfers may be from, by their numbers: see [`Transfers::write_from_file`].
+    /// Whether something outside, a network, may have a transfer for the guest at any moment of host time. Who halts then waits for it,
+    /// under the virtual clock too.
+    fn is_live(&self) -> bool {
+        false
+    }
+    /// A recording starts. Whatever comes in host time wakes its guest, from any thread, by [`StopHandle::wake`].
+    fn start(&mut self, guest: &StopHandle) {
+        let _ = guest;
+    }
+    /// The recording is at its end: when this returns, nothing wakes the guest any more.
+    fn stop(&mut self) {}
+    /// The files that the devices have; those that transfers may be from come first, by their numbers: see
+    /// [`Transfers::write_from_file`].
     fn files(&self) -> Vec<GuestFile> {
         Vec::new()
     }

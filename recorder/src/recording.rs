@@ -194,8 +194,10 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         let mut handler =
             RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, progress);
         handler.observe(log, leaks, self.first_file);
+        handler.start();
         let result = self.machine.run(&mut handler);
         drop(timer);
+        handler.stop();
         let (end, bytes) = handler.finish(result, &mut self.machine)?;
         Ok(Recording { end, bytes, machine: self.machine })
     }

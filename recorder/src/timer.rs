@@ -32,7 +32,7 @@ impl StopHandle {
         self.request(INTERRUPTED);
     }
 
-    /// Wakes a waiting guest: console input has come.
+    /// Wakes a waiting guest: console input has come, or a frame.
     pub fn wake(&self) {
         self.kicker.kick();
     }
@@ -61,6 +61,24 @@ impl StopHandle {
             INTERRUPTED => Some(EndReason::Interrupted),
             _ => None,
         }
+    }
+}
+
+/// How long a guest has waited in host time for what comes in host time, while virtual time stands still.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    since: Option<Instant>,
+}
+
+impl Waiting {
+    /// What is left of a wait that virtual time would jump over: all of it has to pass in host time where something may come
+    /// meanwhile, nothing elsewhere.
+    #[expect(clippy::disallowed_methods, reason = "a live network answers in host time")]
+    pub(crate) fn left_of(&mut self, wait: Duration, is_live: bool) -> Duration {
+        if !is_live {
+            return Duration::ZERO;
+        }
+        wait.saturating_sub(self.since.get_or_insert_with(Instant::now).elapsed())
     }
 }
 

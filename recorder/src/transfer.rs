@@ -3,7 +3,7 @@
 use crate::error::RecorderError;
 use crate::log::Log;
 use trapline_formats::memory::page_hash;
-use trapline_formats::{Event, Gpa, Site};
+use trapline_formats::{Event, Gpa, MemoryRegion, Site};
 use trapline_machine::Memory;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
@@ -11,10 +11,17 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotRam;
 
+/// Where what is written to guest memory is noted.
+enum Sink<'a> {
+    Nowhere,
+    List(&'a mut Vec<Event>),
+    Log(&'a mut Log, &'a [Site]),
+}
+
 /// Guest memory as devices reach it, while the guest stands between two instructions.
 pub struct Transfers<'a> {
     memory: &'a Memory,
-    log: Option<(&'a mut Log, &'a [Site])>,
+    sink: Sink<'a>,
     /// Number of the platform's first file among those of the header.
     first_file: u32,
     failed: Option<RecorderError>,
@@ -23,12 +30,17 @@ pub struct Transfers<'a> {
 impl<'a> Transfers<'a> {
     /// Transfers that nobody logs.
     pub fn unlogged(memory: &'a Memory) -> Self {
-        Self { memory, log: None, first_file: 0, failed: None }
+        Self { memory, sink: Sink::Nowhere, first_file: 0, failed: None }
+    }
+
+    /// Transfers that are noted in a list, for who looks at what devices do without recording it.
+    pub fn listed(memory: &'a Memory, events: &'a mut Vec<Event>) -> Self {
+        Self { memory, sink: Sink::List(events), first_file: 0, failed: None }
     }
 
     /// Transfers into a log that has these sites.
     pub(crate) fn logged(memory: &'a Memory, log: &'a mut Log, sites: &'a [Site], first_file: u32) -> Self {
-        Self { memory, log: Some((log, sites)), first_file, failed: None }
+        Self { memory, sink: Sink::Log(log, sites), first_file, failed: None }
     }
 
     /// What kept the log from being written.
@@ -43,10 +55,10 @@ impl<'a> Transfers<'a> {
 
     /// Whether a device may write there: it is RAM, all of it.
     pub fn is_ram(&self, gpa: Gpa, length: usize) -> bool {
-        let last = gpa.0.checked_add((length as u64).saturating_sub(1));
-        let is_there = self.memory.mmap().check_range(GuestAddress(gpa.0), length);
-        is_there
-            && last.is_some_and(|last| !self.memory.is_readonly(gpa) && !self.memory.is_readonly(Gpa(last)))
+        let Some(end) = gpa.0.checked_add(length as u64) else { return false };
+        let is_rom = |r: &MemoryRegion| r.readonly && r.gpa < end && gpa.0 < r.gpa + r.bytes;
+        self.memory.mmap().check_range(GuestAddress(gpa.0), length)
+            && !self.memory.regions().iter().any(is_rom)
     }
 
     /// Copies bytes out of guest memory.
@@ -94,13 +106,18 @@ impl<'a> Transfers<'a> {
     }
 
     fn log(&mut self, event: impl FnOnce() -> Event) {
-        let Some((log, sites)) = &mut self.log else { return };
-        log.event(event());
-        // A guest can ask for more in one go than a block holds.
-        if log.is_due()
-            && let Err(error) = log.cut(sites)
-        {
-            self.failed.get_or_insert(error.into());
+        match &mut self.sink {
+            Sink::Nowhere => {}
+            Sink::List(events) => events.push(event()),
+            Sink::Log(log, sites) => {
+                log.event(event());
+                // A guest can ask for more in one go than a block holds.
+                if log.is_due()
+                    && let Err(error) = log.cut(sites)
+                {
+                    self.failed.get_or_insert(error.into());
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason, Event};
 use trapline_machine::doctor::user_mode_can_call;
-use trapline_recorder::devices::virtio::{self, disk::Disk};
+use trapline_recorder::devices::virtio::{self, disk::Disk, net::Link};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::pc::PcConfig;
 use trapline_recorder::{ConsoleInput, RecordOptions};
@@ -92,15 +92,15 @@ fn a_replay_says_what_is_wrong_with_the_image_and_notices_a_byte_of_a_transfer()
     assert!(divergence.exit >= changed, "{divergence}");
 }
 
-fn at_least(extent: Extent) -> Option<Host> {
+pub fn at_least(extent: Extent) -> Option<Host> {
     if Extent::of_environment() < extent { None } else { host() }
 }
 
-fn disk_image() -> PathBuf {
+pub fn disk_image() -> PathBuf {
     image("initramfs", "disk.img")
 }
 
-fn with_image(path: &Path) -> ReplayOptions {
+pub fn with_image(path: &Path) -> ReplayOptions {
     ReplayOptions { disks: vec![path.to_owned()], ..ReplayOptions::default() }
 }
 
@@ -130,25 +130,37 @@ fn fail_a_request(plain: &mut Plain) -> u64 {
 
 /// Records Linux with both devices to its end; all that should be said has been.
 fn boot(host: &Host, interrupts: &str, clock: ClockMode, in_trace: bool) -> Recorded {
+    let disk = Disk::open(&disk_image(), false, in_trace).unwrap();
+    boot_with(host, interrupts, clock, disk, None)
+}
+
+/// The same, with a network where there is one: its words are said in their place.
+pub fn boot_with(
+    host: &Host,
+    interrupts: &str,
+    clock: ClockMode,
+    disk: Disk,
+    network: Option<(Box<dyn Link>, &str, &[&str])>,
+) -> Recorded {
     let calls = user_mode_can_call(host.kvm).unwrap();
     let initrd = calls.then(|| image("initramfs", "devices.cpio.gz"));
     let own = if calls { String::new() } else { format!("root=/dev/vda rootfstype=ext4 {PLAIN_CPU}") };
+    let (net, cmdline, network) = match network {
+        Some((net, cmdline, words)) => (Some(net), cmdline, words),
+        None => (None, "", &[][..]),
+    };
     let guest = kernel::load(
         Kernel {
             image: &image("linux", "linux/vmlinux"),
             initrd: initrd.as_deref(),
-            cmdline: &format!("{LINUX} {interrupts} {own}"),
+            cmdline: &format!("{LINUX} {interrupts} {own} {cmdline}"),
             protocol: Protocol::Auto,
         },
         RAM,
     )
     .unwrap();
     let config = PcConfig {
-        virtio: virtio::Config {
-            disks: vec![Disk::open(&disk_image(), false, in_trace).unwrap()],
-            console: true,
-            entropy_seed: Some(1),
-        },
+        virtio: virtio::Config { disks: vec![disk], console: true, entropy_seed: Some(1), net },
         ..PcConfig::with_ram(RAM)
     };
     let input = ConsoleInput::from_bytes(b"hello over there\n".to_vec());
@@ -163,7 +175,8 @@ fn boot(host: &Host, interrupts: &str, clock: ClockMode, in_trace: bool) -> Reco
         assert!(console.ends_with("typed: hello over there\\r\\n"), "{console}");
     }
     let mut rest = text.as_str();
-    for words in says {
+    let network = network.iter().filter(|_| calls);
+    for words in says[..says.len() - 2].iter().chain(network).chain(&says[says.len() - 2..]) {
         let at = rest
             .find(words)
             .unwrap_or_else(|| panic!("`{words}` is not there, or not in its place:\n{text}"));

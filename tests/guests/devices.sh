@@ -1,9 +1,11 @@
 #!/bin/busybox sh
-# The first process of the Linux guest that uses virtio devices: a disk with ext4 on it, random numbers, a console. One line for each step; a
-# line that begins with `trapline-varies:` depends on chance.
+# The first process of the Linux guest that uses virtio devices: a disk with ext4 on it, random numbers, a console, and a network where
+# the kernel's command line has `trapline_port=`, at which a program outside listens. One line for each step; a line that begins with
+# `trapline-varies:` depends on chance.
 /bin/busybox --install -s /bin
 export PATH=/bin
-step() { n=$((n + 1)); echo "trapline-devices: step $n $*"; }
+say() { echo "trapline-devices: $*"; }
+step() { n=$((n + 1)); say "step $n $*"; }
 n=0
 
 mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t devtmpfs dev /dev 2>/dev/null
@@ -21,6 +23,14 @@ step "mounted again: $(wc -l < /mnt/written) lines"
 if [ -e /dev/hwrng ]; then
     echo "trapline-varies: $(head -c 16 /dev/hwrng | md5sum)"
     step "random numbers by $(cat /sys/class/misc/hw_random/rng_current)"
+fi
+if [ -n "$trapline_port" ]; then
+    # A gateway leads to the host. What is sent comes back reversed, and what is asked for is a page.
+    ifconfig eth0 10.0.2.15 up
+    say "network: card $(cat /sys/class/net/eth0/address)"
+    say "network: back came $(head -c 100000 /mnt/numbers | nc 10.0.2.2 "$trapline_port" | md5sum | cut -d' ' -f1)"
+    say "network: the page is $(wget -q -O - "http://10.0.2.2:$trapline_port/page" | md5sum | cut -d' ' -f1)"
+    say "network: where nobody listens: $(wget -q -O - http://10.0.2.2:1/ 2>&1 | grep -o refused)"
 fi
 # A terminal that is closed throws away what was typed.
 exec 3<>/dev/hvc0

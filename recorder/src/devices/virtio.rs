@@ -9,12 +9,17 @@ mod config;
 pub mod console;
 pub mod disk;
 pub mod entropy;
+pub mod net;
 mod request;
 mod transport;
 
+use crate::platform::Time;
+use crate::timer::StopHandle;
 use crate::transfer::Transfers;
+use net::Net;
 use request::{Broken, Request};
 use transport::Transport;
+use trapline_formats::GuestFile;
 
 pub use config::{Config, Wanted};
 pub use transport::{LENGTH, NAMES};
@@ -43,6 +48,10 @@ trait Device: Send {
     fn configuration(&self) -> &[u8] {
         &[]
     }
+    /// The driver says that there is something in a queue.
+    fn notified(&mut self, now: Time, queue: usize) {
+        let _ = (now, queue);
+    }
     /// Whether it can do something with a request of this queue now.
     fn wants(&self, queue: usize) -> bool {
         let _ = queue;
@@ -54,6 +63,14 @@ trait Device: Send {
     fn reset(&mut self) {}
     /// The disk, where it is one.
     fn disk(&self) -> Option<&disk::Disk> {
+        None
+    }
+    /// The network card, where it is one.
+    fn net(&self) -> Option<&Net> {
+        None
+    }
+    /// The same, to be told something.
+    fn net_mut(&mut self) -> Option<&mut Net> {
         None
     }
     /// Takes typed bytes, where it is a console: as many as it has room for.
@@ -91,6 +108,9 @@ impl Slots {
         if let Some(seed) = config.entropy_seed {
             devices.push(Box::new(entropy::Entropy::new(seed)));
         }
+        if let Some(link) = config.net {
+            devices.push(Box::new(Net::new(link)));
+        }
         let mut devices = devices.into_iter();
         Self { slots: IRQS.iter().map(|_| Transport::new(devices.next())).collect() }
     }
@@ -109,9 +129,9 @@ impl Slots {
     }
 
     /// Writes a register.
-    pub fn write(&mut self, (slot, offset): (usize, u64), data: &[u8]) {
+    pub fn write(&mut self, now: Time, (slot, offset): (usize, u64), data: &[u8]) {
         if let Some(transport) = self.slots.get_mut(slot) {
-            transport.write(offset, data);
+            transport.write(now, offset, data);
         }
     }
 
@@ -135,6 +155,47 @@ impl Slots {
         self.slots.iter().filter_map(|slot| slot.device()?.disk())
     }
 
+    /// The network card, if there is one.
+    pub fn net(&self) -> Option<&Net> {
+        self.slots.iter().find_map(|slot| slot.device()?.net())
+    }
+
+    fn net_mut(&mut self) -> Option<&mut Net> {
+        self.slots.iter_mut().find_map(|slot| slot.device_mut()?.net_mut())
+    }
+
+    /// When the next frame comes, where the clock of the devices decides that.
+    pub fn deadline(&self) -> Option<Time> {
+        self.net()?.link().deadline()
+    }
+
+    /// What is due by the clock of the devices comes.
+    pub fn fire(&mut self, now: Time) {
+        if let Some(net) = self.net_mut() {
+            net.fire(now);
+        }
+    }
+
+    /// From now on what comes in host time wakes the guest.
+    pub fn start(&mut self, guest: &StopHandle) {
+        if let Some(net) = self.net_mut() {
+            net.start(guest);
+        }
+    }
+
+    /// Nothing wakes the guest any more.
+    pub fn stop(&mut self) {
+        if let Some(net) = self.net_mut() {
+            net.stop();
+        }
+    }
+
+    /// The files that the devices have, those of the disks first.
+    pub fn files(&self) -> Vec<GuestFile> {
+        let feed = self.net().and_then(|net| net.link().file());
+        self.disks().map(disk::Disk::describe).chain(feed).collect()
+    }
+
     /// Takes typed bytes, where there is a console: as many as it has room for.
     pub fn type_in(&mut self, bytes: &[u8]) -> Option<usize> {
         self.slots.iter_mut().find_map(|slot| slot.device_mut()?.type_in(bytes))
@@ -151,5 +212,7 @@ impl Slots {
     }
 }
 
+#[cfg(test)]
+mod driver;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::RecordHandler;
 use crate::error::RecorderError;
 use crate::platform::{ApicState, Platform};
 use crate::recording::Progress;
+use crate::timer::Waiting;
 use std::time::Duration;
 use trapline_formats::{EndReason, Event};
 use trapline_machine::{Machine, MachineError};
@@ -76,11 +77,18 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
     pub(super) fn wait(&mut self, machine: &mut Machine) -> Result<(), RecorderError> {
         let is_deaf = !machine.interrupts_enabled();
         let takes_nmi = is_deaf && machine.can_take_nmi()?;
+        let mut waiting = Waiting::default();
         loop {
             self.now = self.clock.now();
             self.input.offer(self.platform, self.now);
             // Timers that are due fire here, so that the NMI of one is seen.
             self.platform.interrupt_pending(self.now);
+            if self.platform.has_transfer() {
+                self.transfer(machine)?;
+                if self.end.is_some() {
+                    return Ok(());
+                }
+            }
             if self.interrupt(machine)? {
                 return Ok(());
             }
@@ -94,9 +102,21 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
             }
             let deadline = if is_deaf { self.platform.next_nmi() } else { self.platform.next_deadline() };
             match deadline {
-                Some(deadline) if self.clock.jump(deadline) => self.note_jump(),
-                Some(deadline) => self.nap(Duration::from_nanos(deadline.0.saturating_sub(self.now.0)))?,
-                None if self.input.may_come() => self.nap(NAP)?,
+                Some(deadline) => {
+                    let left = Duration::from_nanos(deadline.0.saturating_sub(self.now.0));
+                    let left = if self.clock.is_host() {
+                        left
+                    } else {
+                        waiting.left_of(left, self.platform.is_live())
+                    };
+                    if left.is_zero() && self.clock.jump(deadline) {
+                        waiting = Waiting::default();
+                        self.note_jump();
+                    } else {
+                        self.nap(left)?;
+                    }
+                }
+                None if self.input.may_come() || self.platform.is_live() => self.nap(NAP)?,
                 None => {
                     self.end = Some(EndReason::Idle);
                     return Ok(());

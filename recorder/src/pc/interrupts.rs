@@ -27,6 +27,7 @@ impl Pc {
         self.pit.fire(now);
         self.rtc.fire(now);
         self.local_apic.fire(now);
+        self.virtio.fire(now);
         self.timers_changed();
     }
 
@@ -39,7 +40,8 @@ impl Pc {
             }
         }
         self.drive(irq::CLOCK, self.rtc.interrupt());
-        let deadlines = [self.pit.deadline(), self.rtc.deadline(), self.local_apic.deadline()];
+        let deadlines =
+            [self.pit.deadline(), self.rtc.deadline(), self.local_apic.deadline(), self.virtio.deadline()];
         self.due = deadlines.into_iter().flatten().min().unwrap_or(Time(u64::MAX));
     }
 
@@ -112,7 +114,8 @@ impl Pc {
     pub(super) fn next_change(&self) -> Option<Time> {
         let is_offered = self.local_apic.interrupt() || self.pic.interrupt() && self.passes_extint();
         let apic = self.local_apic.deadline().filter(|_| is_offered || self.local_apic.notices_timer());
-        self.next_timer(|irq| is_offered || self.notices(irq)).into_iter().chain(apic).min()
+        let timer = self.next_timer(|irq| is_offered || self.notices(irq));
+        timer.into_iter().chain(apic).chain(self.virtio.deadline()).min()
     }
 
     /// The first deadline of the timers whose IRQ is `relevant`.

@@ -51,8 +51,9 @@ impl Pc {
                 self.send_levels();
             }
             Place::Virtio(place) => {
-                self.virtio.write(place, data);
+                self.virtio.write(now, place, data);
                 self.drive_virtio();
+                self.due = self.due.min(self.virtio.deadline().unwrap_or(self.due));
             }
             Place::Nobody => return Claim::Nobody,
         }

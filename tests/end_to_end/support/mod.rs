@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod host;
 pub mod images;
+pub mod live;
 pub mod mutated;
 pub mod plain;
 pub mod recorded;

@@ -320,6 +320,16 @@ guest! {
 }
 
 guest! {
+    /// Reads a virtio disk, and writes to it: not in [`all`], for it needs one.
+    virtio_disk_32, "virtio_disk.s", 32, Ends::Exit(0), None
+}
+
+guest! {
+    /// Takes frames and sends them back: not in [`all`], for it needs a network.
+    virtio_net_32, "virtio_net.s", 32, Ends::Exit(0), None
+}
+
+guest! {
     /// KVM's paravirtual clock.
     kvmclock_64, "kvmclock.s", 64, Ends::Exit(13), Some(b"")
 }

@@ -3,6 +3,7 @@
 
 use super::request::{Broken, Request};
 use super::{Device, FEATURE_VERSION_1};
+use crate::platform::Time;
 use crate::transfer::Transfers;
 use virtio_queue::{Queue, QueueT};
 
@@ -175,7 +176,7 @@ impl Transport {
     }
 
     /// Writes a register.
-    pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
+    pub(super) fn write(&mut self, now: Time, offset: u64, data: &[u8]) {
         let ([a, b, c, d], true) = (data, offset.is_multiple_of(4) && offset < CONFIGURATION) else { return };
         let value = u32::from_le_bytes([*a, *b, *c, *d]);
         match offset {
@@ -183,11 +184,20 @@ impl Transport {
             0x020 => self.accept(value),
             0x024 => self.feature_half[1] = value,
             0x030 => self.selected = value,
-            0x050 if value < self.queues.len() as u32 => self.filled |= 1 << value,
+            0x050 => self.notify(now, value as usize),
             0x064 => self.interrupt &= !value,
             0x070 if value == 0 => self.reset(),
             0x070 => self.set_status(value),
             _ => self.set_queue(offset, value),
+        }
+    }
+
+    fn notify(&mut self, now: Time, queue: usize) {
+        if queue < self.queues.len() {
+            self.filled |= 1 << queue;
+            if let Some(device) = &mut self.device {
+                device.notified(now, queue);
+            }
         }
     }
 
