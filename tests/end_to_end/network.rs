@@ -77,7 +77,7 @@ fn give_page(guest: &mut TcpStream) {
         request.extend(byte);
     }
     assert!(request.starts_with(b"GET /page HTTP/1.1\r\n"), "{}", request.escape_ascii());
-    let page: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
+    let page = (0..20_000).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", page.len());
     guest.write_all(head.as_bytes()).unwrap();
     guest.write_all(page.as_bytes()).unwrap();

@@ -97,12 +97,11 @@ fn frame(length: usize, word: u32) -> Vec<u8> {
 
 /// A feed of frames at these times, in microseconds.
 fn feed(frames: &[(u32, Vec<u8>)]) -> Box<dyn Link> {
-    let word = |file: &mut Vec<u8>, value: u32| file.extend(value.to_le_bytes());
-    let mut file = Vec::new();
-    [0xA1B2_C3D4, 4 << 16 | 2, 0, 0, 65535, 1].into_iter().for_each(|value| word(&mut file, value));
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let mut file = words(&[0xA1B2_C3D4, 4 << 16 | 2, 0, 0, 65535, 1]);
     for (us, frame) in frames {
         let length = frame.len() as u32;
-        [us / 1_000_000, us % 1_000_000, length, length].into_iter().for_each(|value| word(&mut file, value));
+        file.extend(words(&[us / 1_000_000, us % 1_000_000, length, length]));
         file.extend(frame);
     }
     Box::new(Feed::of_capture(&file, "test.pcap".into()).unwrap())

@@ -34,7 +34,7 @@ impl Connection {
 
     /// Carries over what there is in both directions.
     pub(super) fn carry(&mut self, guest: &mut Socket<'_>) {
-        match self.from_guest(guest) {
+        match self.carry_out(guest) {
             Moved::Broken => return guest.abort(),
             Moved::End if !self.guest_is_done => {
                 self.guest_is_done = true;
@@ -43,7 +43,7 @@ impl Connection {
             }
             _ => {}
         }
-        match self.to_guest(guest) {
+        match self.carry_in(guest) {
             Moved::Broken => guest.abort(),
             Moved::End => {
                 self.host_is_done = true;
@@ -53,14 +53,14 @@ impl Connection {
         }
     }
 
-    fn from_guest(&mut self, guest: &mut Socket<'_>) -> Moved {
+    fn carry_out(&mut self, guest: &mut Socket<'_>) -> Moved {
         while guest.can_recv() {
             let moved = guest.recv(|bytes| match self.host.write(bytes) {
                 Ok(length) => (length, Ok(length)),
                 Err(error) => (0, Err(error.kind())),
             });
             match moved {
-                Ok(Ok(1..)) | Ok(Err(ErrorKind::Interrupted)) => {}
+                Ok(Ok(1..) | Err(ErrorKind::Interrupted)) => {}
                 Ok(Err(ErrorKind::WouldBlock)) => return Moved::Enough,
                 Ok(_) => return Moved::Broken,
                 Err(_) => break,
@@ -71,7 +71,7 @@ impl Connection {
         if has_closed { Moved::End } else { Moved::Enough }
     }
 
-    fn to_guest(&mut self, guest: &mut Socket<'_>) -> Moved {
+    fn carry_in(&mut self, guest: &mut Socket<'_>) -> Moved {
         while !self.host_is_done && guest.can_send() {
             let moved = guest.send(|room| match self.host.read(room) {
                 Ok(length) => (length, Ok(length)),
@@ -79,7 +79,7 @@ impl Connection {
             });
             match moved {
                 Ok(Ok(0)) => return Moved::End,
-                Ok(Ok(_)) | Ok(Err(ErrorKind::Interrupted)) => {}
+                Ok(Ok(_) | Err(ErrorKind::Interrupted)) => {}
                 Ok(Err(ErrorKind::WouldBlock)) | Err(_) => return Moved::Enough,
                 Ok(Err(_)) => return Moved::Broken,
             }
@@ -87,8 +87,8 @@ impl Connection {
         Moved::Enough
     }
 
-    /// Whether nothing more can come of it.
-    pub(super) fn is_over(&self, guest: &Socket<'_>) -> bool {
+    /// Whether nothing more can come of one whose socket this is.
+    pub(super) fn is_over(guest: &Socket<'_>) -> bool {
         matches!(guest.state(), State::Closed | State::TimeWait) && !guest.can_recv()
     }
 

@@ -111,7 +111,7 @@ impl Stack {
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
         let sockets = &mut self.sockets;
         self.connections.retain(|connection| {
-            let is_over = connection.is_over(sockets.get(connection.handle));
+            let is_over = Connection::is_over(sockets.get(connection.handle));
             if is_over {
                 sockets.remove(connection.handle);
             }

@@ -221,7 +221,9 @@ fn more_connections_than_there_are_places_are_refused_and_a_closed_one_makes_roo
     guest.until("the refusal", |sockets| state(sockets, one_more) == State::Closed);
     drop(taken);
     guest.until("the end of all", |sockets| handles.iter().all(|h| state(sockets, *h) == State::CloseWait));
-    handles.iter().for_each(|h| guest.sockets.get_mut::<Socket<'_>>(*h).close());
+    for handle in &handles {
+        guest.sockets.get_mut::<Socket<'_>>(*handle).close();
+    }
     guest.until("their places", |sockets| handles.iter().all(|h| state(sockets, *h) == State::Closed));
     let again = guest.connect(port, 43000);
     guest.until("a new one", |sockets| state(sockets, again) == State::Established);
@@ -239,7 +241,7 @@ fn a_host_that_floods_waits_for_a_guest_that_takes_nothing() {
     let mut written = 0;
     guest.until("the host can write no more", |_| {
         // What the kernel and the gateway keep is bounded.
-        while let Ok(length) = host.write(&[0; 65536]) {
+        while let Ok(length) = host.write(&[0; 16384]) {
             written += length;
         }
         assert!(written < 64 << 20);
