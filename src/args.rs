@@ -2,9 +2,13 @@
 
 use crate::prices::PricesArg;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 use trapline_analyzer::{Condition, SymbolFile};
+use trapline_recorder::Every;
 
 /// Record any KVM guest, replay it exactly, and price every instruction that trapped.
 #[derive(Debug, Parser)]
@@ -140,6 +144,13 @@ pub struct Record {
     /// Rewrite what `trapline learn` found in this guest, too.
     #[arg(long, value_name = "FILE")]
     pub sites: Option<PathBuf>,
+    /// Write complete state and memory every so many exits, to start a replay from; `none`: never.
+    #[arg(long, value_name = "EXITS|none", default_value_t = KeyframesArg(Some(Every::KEYFRAME)))]
+    pub keyframes: KeyframesArg,
+    /// Write what a replay compares beside the general registers, the rest of the CPU and every page that changed, every so many
+    /// exits; `every-exit`: to hunt for a divergence.
+    #[arg(long, value_name = "EXITS|every-exit", default_value_t = DigestArg(Every::DIGEST))]
+    pub digest: DigestArg,
     /// Neither console nor progress.
     #[arg(long)]
     pub quiet: bool,
@@ -170,6 +181,9 @@ pub struct Learn {
 pub struct Replay {
     /// The trace.
     pub trace: PathBuf,
+    /// Start at the last keyframe before this exit, instead of at the start.
+    #[arg(long, value_name = "EXIT")]
+    pub from: Option<u64>,
     /// Stop after this exit.
     #[arg(long, value_name = "EXIT")]
     pub until: Option<u64>,
@@ -346,6 +360,47 @@ pub enum ExportFormat {
     Pprof,
     /// Folded stacks for flame graphs, in nanoseconds.
     Folded,
+}
+
+/// Exits from one keyframe to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyframesArg(pub Option<NonZeroU64>);
+
+impl FromStr for KeyframesArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = || text.parse().map_err(|_| "a number of exits, from 1 on, or `none`".to_owned());
+        if text == "none" { Ok(Self(None)) } else { number().map(|n| Self(Some(n))) }
+    }
+}
+
+impl fmt::Display for KeyframesArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(exits) => exits.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+/// Exits from one checkpoint to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DigestArg(pub NonZeroU64);
+
+impl FromStr for DigestArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = || text.parse().map_err(|_| "a number of exits, from 1 on, or `every-exit`".to_owned());
+        if text == "every-exit" { Ok(Self(NonZeroU64::MIN)) } else { number().map(Self) }
+    }
+}
+
+impl fmt::Display for DigestArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// A half-open range of exits.

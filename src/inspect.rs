@@ -283,6 +283,7 @@ fn event_text(event: &Event) -> String {
             format!("-> memory write at {gpa:#x}, {length} bytes: file {file} from {offset:#x} on")
         }
         Event::Jump { rip } => format!("-> jump to {rip:#x}"),
+        Event::Keyframe { number, .. } => format!("-> {} {number}", event.name()),
         other => format!("-> {}", other.name()),
     }
 }
@@ -301,6 +302,9 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Wri
                 "xxh3": format!("{xxh3:016x}"),
             }),
             Event::Jump { rip } => json!({"event": "jump", "rip": rip}),
+            Event::Keyframe { number, carried } => {
+                json!({"event": "keyframe", "number": number, "carried": carried})
+            }
             other => json!({"event": other.name()}),
         })
         .collect();

@@ -17,7 +17,9 @@ use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio::{self, net::Counts};
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{ConsoleInput, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle};
+use trapline_recorder::{
+    ConsoleInput, Every, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle,
+};
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
 const ESCAPE: u8 = 0x1d;
@@ -66,6 +68,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
             None => ConsoleInput::default(),
         },
         window_is_prompt: window_is_prompt(&kvm)?,
+        every: Every { keyframe: args.keyframes.0, digest: args.digest.0 },
     };
     let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;
     let stop = recorder.stop_handle();

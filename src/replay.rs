@@ -1,6 +1,6 @@
 //! `trapline replay`
 
-use crate::args::Replay;
+use crate::args;
 use crate::progress::{self, ConsoleOut};
 use crate::record::what_to_try;
 use crate::{DIVERGED, INTERRUPTED, safe};
@@ -8,17 +8,22 @@ use anyhow::Result;
 use std::time::Instant;
 use trapline_formats::{Trace, Unclosed};
 use trapline_machine::open_and_probe;
-use trapline_replayer::{Divergence, Outcome, Progress, ReplayOptions, replay};
+use trapline_replayer::{Divergence, Outcome, Progress, Replay, ReplayOptions, replay};
 
 /// Runs the verb.
 #[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
-pub fn run(args: &Replay) -> Result<u8> {
+pub fn run(args: &args::Replay) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
     let (kvm, convention) = open_and_probe()?;
     ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()))?;
     let total = trace.end().map(|e| args.until.map_or(e.exits, |u| u.saturating_add(1).min(e.exits)));
-    let options = ReplayOptions { until: args.until, disks: args.disk.clone(), ..ReplayOptions::default() };
-    let mut exits = 0;
+    let options = ReplayOptions {
+        from: args.from,
+        until: args.until,
+        disks: args.disk.clone(),
+        ..ReplayOptions::default()
+    };
+    let mut last = None;
     let started = Instant::now();
     for round in 1..=args.repeat {
         let bar = progress::bar(total, progress::REPLAY, args.quiet);
@@ -38,12 +43,35 @@ pub fn run(args: &Replay) -> Result<u8> {
             say!("{}", told(&trace, &divergence));
             return Ok(DIVERGED);
         }
-        exits = replay.exits;
+        last = Some(replay);
     }
+    let Some(replay) = last else { return Ok(0) };
     let seconds = started.elapsed().as_secs_f64() / args.repeat as f64;
     let times = if args.repeat == 1 { String::new() } else { format!("{} replays, each ", args.repeat) };
-    say!("faithful: {times}{exits} exits, all identical to the recording ({seconds:.2} s)");
+    let exits = replay.exits.saturating_sub(replay.first_exit);
+    let from = match (args.from, replay.first_exit) {
+        (None, _) => String::new(),
+        (Some(_), 0) => " from the start".to_owned(),
+        (Some(_), first) => format!(" from the keyframe after exit {}", first - 1),
+    };
+    say!("faithful: {times}{exits} exits{from}, all identical to the recording ({seconds:.2} s)");
+    remarks(&replay);
     Ok(0)
+}
+
+/// What else there is to know of a replay that was faithful.
+fn remarks(replay: &Replay) {
+    for note in &replay.notes {
+        eprintln!("trapline: note: {}", safe::text(note));
+    }
+    if let Some((exit, page)) = replay.accessed.first() {
+        let n = replay.accessed.len();
+        eprintln!(
+            "trapline: note: {n} page tables differ from the recording in accessed bits alone (the first after exit {exit}: page \
+             {:#x}): a processor may set those before anything is accessed, so this is no divergence",
+            page << 12
+        );
+    }
 }
 
 /// A divergence, what is known to be open, and what may close it.

@@ -142,6 +142,11 @@ impl BatchEncoder {
         self.sites.extend(sites);
     }
 
+    /// The dictionary so far.
+    pub(crate) fn all_sites(&self) -> &[Site] {
+        &self.sites
+    }
+
     /// Encodes a batch and empties it.
     pub(crate) fn encode(&mut self, batch: &mut Batch) -> EncodedBatch {
         let first_timing = self.timed;

@@ -48,9 +48,19 @@ pub struct Checkpoint {
     pub exit: u64,
     /// The complete CPU state.
     pub cpu: CpuState,
-    /// Guest memory: (page number, XXH3-64) of the pages that are not all zeros, ascending: pages that the guest never
-    /// wrote are compared too. `None` where memory was not looked at.
-    pub pages: Option<Vec<(u64, u64)>>,
+    /// Guest memory.
+    pub memory: MemoryDigest,
+}
+
+/// What is known of guest memory at a checkpoint: pages as (number, XXH3-64), ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemoryDigest {
+    /// It was not looked at.
+    None,
+    /// The pages that are not all zeros: pages that the guest never wrote are compared too.
+    All(Vec<(u64, u64)>),
+    /// The pages whose content is another than when memory was last looked at, for a checkpoint or a keyframe, or than at the start.
+    Changed(Vec<(u64, u64)>),
 }
 
 /// Sites are folded into this many slots: the predictions stay in the cache however many sites there are.

@@ -42,14 +42,24 @@ pub enum BlockType {
     Digests = 7,
     /// What the guest printed.
     Console = 8,
-    /// How the recording ended, last block of every whole trace.
+    /// How the recording ended. Nothing but an index follows it.
     End = 9,
+    /// Contents of pages that belong to keyframes.
+    Contents = 10,
+    /// Pages that changed between two keyframes.
+    Changes = 11,
+    /// A [`crate::Keyframe`].
+    Keyframe = 12,
+    /// Every block, and every site: a reader need not walk.
+    Index = 13,
+    /// Where the index is, last block of the file.
+    IndexPlace = 14,
 }
 
 impl BlockType {
     /// The type with this number, if this version knows it.
     pub fn from_number(number: u16) -> Option<Self> {
-        const ALL: [BlockType; 9] = [
+        const ALL: [BlockType; 14] = [
             BlockType::Header,
             BlockType::StartState,
             BlockType::Memory,
@@ -59,6 +69,11 @@ impl BlockType {
             BlockType::Digests,
             BlockType::Console,
             BlockType::End,
+            BlockType::Contents,
+            BlockType::Changes,
+            BlockType::Keyframe,
+            BlockType::Index,
+            BlockType::IndexPlace,
         ];
         ALL.into_iter().find(|t| *t as u16 == number)
     }
@@ -75,6 +90,11 @@ impl BlockType {
             Self::Digests => "digests block",
             Self::Console => "console block",
             Self::End => "end block",
+            Self::Contents => "contents block",
+            Self::Changes => "changes block",
+            Self::Keyframe => "keyframe block",
+            Self::Index => "index block",
+            Self::IndexPlace => "index place block",
         }
     }
 }
@@ -138,13 +158,13 @@ impl BlockHeader {
     }
 }
 
-/// A whole block: header and stored payload, compressed where that makes it smaller.
+/// A whole block: its header, and the bytes of header and stored payload, compressed where that makes it smaller.
 pub fn encode_block(
     kind: BlockType,
     first_exit: u64,
     raw: &[u8],
     compressor: &mut zstd::bulk::Compressor<'_>,
-) -> Vec<u8> {
+) -> (BlockHeader, Vec<u8>) {
     let compressed = compressor.compress(raw).ok().filter(|c| c.len() < raw.len());
     let (flags, payload) = match &compressed {
         Some(c) => (FLAG_ZSTD, c.as_slice()),
@@ -160,7 +180,7 @@ pub fn encode_block(
     };
     let mut bytes = header.encode().to_vec();
     bytes.extend_from_slice(payload);
-    bytes
+    (header, bytes)
 }
 
 /// Checks the checksum of a stored payload and decompresses it.

@@ -219,6 +219,13 @@ pub enum Event {
         /// XXH3-64 of these bytes.
         xxh3: u64,
     },
+    /// A keyframe stands here: complete state and memory.
+    Keyframe {
+        /// Which of the trace, see [`Keyframe::number`](crate::Keyframe::number).
+        number: u32,
+        /// A replay takes it over here, instead of executing up to it: see [`Keyframe::carried`](crate::Keyframe::carried).
+        carried: bool,
+    },
 }
 
 impl Event {
@@ -237,6 +244,8 @@ impl Event {
             Self::MemoryWrite { .. } => "memory-write",
             Self::Jump { .. } => "jump",
             Self::FileRead { .. } => "file-read",
+            Self::Keyframe { carried: false, .. } => "keyframe",
+            Self::Keyframe { carried: true, .. } => "carried-keyframe",
         }
     }
 }

@@ -182,6 +182,10 @@ impl InputEncoder {
                 }
                 self.bytes.extend_from_slice(&xxh3.to_le_bytes());
             }
+            Event::Keyframe { number, carried } => {
+                self.bytes.extend_from_slice(&[9, u8::from(*carried)]);
+                put(&mut self.bytes, u64::from(*number));
+            }
         }
     }
 
@@ -347,6 +351,15 @@ fn decode_event(cursor: &mut Cursor<'_>) -> Result<Event, Malformed> {
             length: write_length(cursor.varint()?)? as u32,
             xxh3: cursor.u64()?,
         },
+        9 => {
+            let carried = match cursor.byte()? {
+                flag @ 0..=1 => flag != 0,
+                _ => return Err(Malformed("a keyframe is carried or not")),
+            };
+            let number = u32::try_from(cursor.varint()?)
+                .map_err(|_| Malformed("a keyframe has an impossible number"))?;
+            Event::Keyframe { number, carried }
+        }
         _ => return Err(Malformed("an event is of a kind that this version does not know")),
     })
 }
@@ -381,7 +394,7 @@ mod tests {
 
     /// An event of each kind, by a byte.
     fn event(byte: u8) -> Event {
-        match byte % 9 {
+        match byte % 10 {
             0 => Event::Interrupt { vector: byte },
             1 => Event::Nmi,
             2 => Event::WindowRequested,
@@ -396,6 +409,7 @@ mod tests {
                 length: 512,
                 xxh3: u64::from(byte) << 50,
             },
+            8 => Event::Keyframe { number: u32::from(byte) << 20, carried: byte >= 128 },
             _ => Event::TaskPriority { cr8: byte >> 4 },
         }
     }

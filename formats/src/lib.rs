@@ -28,7 +28,9 @@ pub mod envelope;
 mod error;
 mod exit;
 mod header;
+mod index;
 mod inputs;
+mod keyframe;
 pub mod memory;
 mod prices;
 mod reader;
@@ -50,8 +52,9 @@ pub use header::{
     ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, StandIns, Suspect,
 };
 pub use inputs::{InputChunk, InputEncoder};
+pub use keyframe::{CHANGES_PER_BLOCK, Change, Content, Keyframe, Pages, decode_changes, encode_changes};
 pub use prices::{Estimate, Price, PriceList, Unpriced};
-pub use reader::{BlockPlace, Damage, Trace};
+pub use reader::{BlockPlace, Damage, Keyframes, Trace};
 pub use state::{
     CONTROL_NAMES, CpuState, DebugRegisters, Difference, GENERAL_NAMES, PendingEvents, RFLAGS_RF, Registers,
     SEGMENT_NAMES, Segment, SystemRegisters,

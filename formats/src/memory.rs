@@ -32,6 +32,12 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(u64, &[u8])>, Malformed> {
     Ok(pages)
 }
 
+/// Whether all bytes are zero.
+pub fn is_zero(page: &[u8]) -> bool {
+    let (words, tail) = page.as_chunks::<16>();
+    words.iter().all(|w| u128::from_ne_bytes(*w) == 0) && tail.iter().all(|b| *b == 0)
+}
+
 /// The hash by which pages are compared.
 pub fn page_hash(content: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(content)

@@ -1,14 +1,18 @@
 //! Reads a trace file. Everything in it is checked: it may be truncated, damaged, or made by a stranger.
 
+mod keyframes;
+mod walk;
+
+pub use keyframes::Keyframes;
+
 use crate::console::{self, ConsoleText};
 use crate::digests::{DigestChunk, DigestDecoder};
 use crate::end::End;
-use crate::envelope::{
-    BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, FILE_MAGIC, VERSION, decode_payload,
-};
+use crate::envelope::{BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, decode_payload};
 use crate::error::{Malformed, TraceError};
 use crate::exit::Site;
 use crate::header::Header;
+use crate::index;
 use crate::inputs::InputChunk;
 use crate::memory;
 use crate::state::CpuState;
@@ -17,6 +21,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use walk::{check_file_header, walk};
 
 /// Where a block stands in the file.
 #[derive(Debug, Clone, Copy)]
@@ -44,14 +49,18 @@ pub struct Trace {
     bytes: u64,
     blocks: Vec<BlockPlace>,
     damage: Option<Damage>,
+    has_index: bool,
     header: Header,
     sites: Vec<Site>,
     end: Option<End>,
 }
 
 impl Trace {
-    /// Opens a trace: walks its envelope, reads header, sites and end. Fails where not even the header can be read; a
-    /// damaged tail is told by [`Trace::damage`].
+    /// Opens a trace: finds its blocks, reads header, sites and end. Fails where not even the header can be read; a damaged tail
+    /// is told by [`Trace::damage`].
+    ///
+    /// With an index at its end, what lies between the ends of the file is not looked at: damage there is an error where it is
+    /// read, and [`Trace::check`] finds it. Without one, the envelope is walked.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let io = |source| TraceError::Io { action: "open", path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
@@ -61,15 +70,23 @@ impl Trace {
         }
         let bytes = metadata.len();
         check_file_header(path, &file, bytes)?;
-        let (blocks, damage) = walk(&file, bytes).map_err(io)?;
+        let index = index::find(&file, bytes).map_err(io)?;
+        let has_index = index.is_some();
+        let (blocks, sites, damage) = if let Some(index) = index {
+            (index.blocks, index.sites, None)
+        } else {
+            let (blocks, damage) = walk(&file, bytes).map_err(io)?;
+            (blocks, Vec::new(), damage)
+        };
         let mut trace = Self {
             path: path.to_owned(),
             file,
             bytes,
             blocks,
             damage,
+            has_index,
             header: Header::default(),
-            sites: Vec::new(),
+            sites,
             end: None,
         };
         trace.header = trace.only(BlockType::Header)?.ok_or_else(|| {
@@ -80,7 +97,9 @@ impl Trace {
             trace.damaged(offset, "header block", reason)
         })?;
         trace.end = trace.only(BlockType::End)?;
-        trace.read_sites();
+        if !has_index {
+            trace.read_sites();
+        }
         Ok(trace)
     }
 
@@ -125,6 +144,26 @@ impl Trace {
         self.damage.as_ref()
     }
 
+    /// Whether the file ends with an index of its blocks: one that was cut off behind its end block has none.
+    pub fn has_index(&self) -> bool {
+        self.has_index
+    }
+
+    /// Reads every block: the first thing wrong with the file, whatever it is.
+    pub fn check(&self) -> Result<Option<Damage>, TraceError> {
+        for place in &self.blocks {
+            let what = BlockType::from_number(place.header.kind).map_or("block", BlockType::name);
+            match self.payload(place, what) {
+                Ok(_) => {}
+                Err(TraceError::Damaged { offset, reason, .. }) => {
+                    return Ok(Some(Damage { offset, reason: format!("{what}: {reason}") }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.damage.clone())
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -161,8 +200,15 @@ impl Trace {
 
     /// The input stream, chunk by chunk.
     pub fn inputs(&self) -> impl Iterator<Item = Result<InputChunk, TraceError>> {
-        let mut expected = 0;
-        self.places(BlockType::Inputs).map(move |place| {
+        self.inputs_from(0)
+    }
+
+    /// The input stream, from the chunk on that holds this exit.
+    pub fn inputs_from(&self, exit: u64) -> impl Iterator<Item = Result<InputChunk, TraceError>> {
+        let skipped = self.chunks_before(exit);
+        let mut places = self.places(BlockType::Inputs).skip(skipped).peekable();
+        let mut expected = if skipped == 0 { 0 } else { places.peek().map_or(0, |p| p.header.first_exit) };
+        places.map(move |place| {
             let what = "inputs block";
             let first = place.header.first_exit;
             if first != expected {
@@ -176,11 +222,25 @@ impl Trace {
         })
     }
 
+    /// How many chunks stand before the one that holds this exit.
+    fn chunks_before(&self, exit: u64) -> usize {
+        let up_to = |place: &(usize, BlockPlace)| place.1.header.first_exit <= exit;
+        self.places(BlockType::Inputs).enumerate().filter(up_to).last().map_or(0, |(i, _)| i)
+    }
+
     /// Inputs and digests together, chunk by chunk: all that a replay needs.
     pub fn inputs_with_digests(&self) -> impl Iterator<Item = Result<(InputChunk, DigestChunk), TraceError>> {
-        let mut digests = self.places(BlockType::Digests);
+        self.inputs_with_digests_from(0)
+    }
+
+    /// The same, from the chunk on that holds this exit.
+    pub fn inputs_with_digests_from(
+        &self,
+        exit: u64,
+    ) -> impl Iterator<Item = Result<(InputChunk, DigestChunk), TraceError>> {
+        let mut digests = self.places(BlockType::Digests).skip(self.chunks_before(exit));
         let mut decoder = DigestDecoder::default();
-        self.inputs().map(move |inputs| {
+        self.inputs_from(exit).map(move |inputs| {
             let inputs = inputs?;
             let what = "digests block";
             let place =
@@ -235,10 +295,20 @@ impl Trace {
     }
 
     fn payload(&self, place: &BlockPlace, what: &'static str) -> Result<Vec<u8>, TraceError> {
-        let mut stored = vec![0; place.header.stored as usize];
-        self.file
-            .read_exact_at(&mut stored, place.offset + BLOCK_HEADER_BYTES as u64)
-            .map_err(|source| TraceError::Io { action: "read", path: self.path.clone(), source })?;
+        let mut stored = vec![0; BLOCK_HEADER_BYTES + place.header.stored as usize];
+        match self.file.read_exact_at(&mut stored, place.offset) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Err(self.damaged(place.offset, what, "the file ends inside it".into()));
+            }
+            Err(source) => {
+                return Err(TraceError::Io { action: "read", path: self.path.clone(), source });
+            }
+        }
+        if stored[..BLOCK_HEADER_BYTES] != place.header.encode() {
+            return Err(self.damaged(place.offset, what, "its header is not what the index says".into()));
+        }
+        stored.drain(..BLOCK_HEADER_BYTES);
         decode_payload(&place.header, stored)
             .map_err(|e: Malformed| self.damaged(place.offset, what, e.to_string()))
     }
@@ -246,56 +316,4 @@ impl Trace {
     fn damaged(&self, offset: u64, what: &'static str, reason: String) -> TraceError {
         TraceError::Damaged { path: self.path.clone(), offset, what, reason }
     }
-}
-
-fn check_file_header(path: &Path, file: &File, bytes: u64) -> Result<(), TraceError> {
-    let not = |reason: String| TraceError::NotATrace { path: path.to_owned(), reason };
-    if bytes == 0 {
-        return Err(not("it is empty".into()));
-    }
-    let mut start = [0; FILE_HEADER_BYTES];
-    if file.read_exact_at(&mut start, 0).is_err() {
-        return Err(not(format!("it has only {bytes} bytes, less than a file header")));
-    }
-    if start[..8] != FILE_MAGIC {
-        return Err(not("it does not start with the magic of a trace".into()));
-    }
-    if crc32c::crc32c(&start[..12]) != u32::from_le_bytes([start[12], start[13], start[14], start[15]]) {
-        return Err(TraceError::Damaged {
-            path: path.to_owned(),
-            offset: 0,
-            what: "file header",
-            reason: "its checksum is wrong".into(),
-        });
-    }
-    let found = u16::from_le_bytes([start[8], start[9]]);
-    if found > VERSION {
-        return Err(TraceError::TooNew { path: path.to_owned(), found, supported: VERSION });
-    }
-    Ok(())
-}
-
-/// Walks the blocks up to the end or to the first thing that is none.
-fn walk(file: &File, bytes: u64) -> std::io::Result<(Vec<BlockPlace>, Option<Damage>)> {
-    let mut blocks = Vec::new();
-    let mut offset = FILE_HEADER_BYTES as u64;
-    let damage = |offset, reason: &str| Some(Damage { offset, reason: reason.to_owned() });
-    while offset < bytes {
-        if bytes - offset < BLOCK_HEADER_BYTES as u64 {
-            return Ok((blocks, damage(offset, "the file ends inside a block header")));
-        }
-        let mut head = [0; BLOCK_HEADER_BYTES];
-        file.read_exact_at(&mut head, offset)?;
-        let header = match BlockHeader::decode(&head) {
-            Ok(header) => header,
-            Err(error) => return Ok((blocks, damage(offset, error.0))),
-        };
-        let next = offset + BLOCK_HEADER_BYTES as u64 + u64::from(header.stored);
-        if next > bytes {
-            return Ok((blocks, damage(offset, "the file ends inside a block")));
-        }
-        blocks.push(BlockPlace { offset, header });
-        offset = next;
-    }
-    Ok((blocks, None))
 }

@@ -61,6 +61,13 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// Four bytes, little-endian.
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(self.take(4)?);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
     /// Eight bytes, little-endian.
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         let mut bytes = [0; 8];

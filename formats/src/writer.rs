@@ -2,9 +2,12 @@
 //! only when it is a whole queue behind. Exits are encoded there, too.
 
 use crate::batch::{Batch, BatchEncoder};
-use crate::envelope::{BlockType, FILE_HEADER_BYTES, encode_block, encode_file_header};
+use crate::envelope::{BlockHeader, BlockType, FILE_HEADER_BYTES, encode_block, encode_file_header};
 use crate::error::TraceError;
 use crate::exit::Site;
+use crate::index;
+use crate::keyframe::{Keyframe, KeyframeEncoder, Pages};
+use crate::memory;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,6 +34,10 @@ enum Payload {
     Sites(Vec<Site>),
     Exits(Batch),
     LastTiming,
+    StartMemory(Pages),
+    KeyframePages(Pages),
+    Keyframe(Box<Keyframe>),
+    Index,
 }
 
 /// An open trace file.
@@ -62,8 +69,14 @@ impl TraceWriter {
         let (queue, blocks) = sync_channel::<RawBlock>(QUEUE);
         let (used, spare) = channel();
         let written = Arc::new(AtomicU64::new(FILE_HEADER_BYTES as u64));
-        let output =
-            Output { file, compressor, encoder: BatchEncoder::default(), written: Arc::clone(&written) };
+        let output = Output {
+            file,
+            compressor,
+            encoder: BatchEncoder::default(),
+            keyframes: KeyframeEncoder::default(),
+            blocks: Vec::new(),
+            written: Arc::clone(&written),
+        };
         let thread = std::thread::Builder::new()
             .name("trace-writer".into())
             .spawn(move || output.write_all(&blocks, &used))
@@ -94,6 +107,26 @@ impl TraceWriter {
     /// Queues the timing of the last exit, which no other one follows.
     pub fn last_timing(&mut self) -> Result<(), TraceError> {
         self.send(BlockType::Timing, 0, Payload::LastTiming)
+    }
+
+    /// Queues pages of guest memory at the start, ascending; every keyframe comes after the last of them.
+    pub fn start_memory(&mut self, pages: Pages) -> Result<(), TraceError> {
+        self.send(BlockType::Memory, 0, Payload::StartMemory(pages))
+    }
+
+    /// Queues pages that changed since the keyframe before, ascending; their keyframe comes next.
+    pub fn keyframe_pages(&mut self, exit: u64, pages: Pages) -> Result<(), TraceError> {
+        self.send(BlockType::Contents, exit, Payload::KeyframePages(pages))
+    }
+
+    /// Queues a keyframe, whose pages are queued already. It comes before the event that names it.
+    pub fn keyframe(&mut self, keyframe: Keyframe) -> Result<(), TraceError> {
+        self.send(BlockType::Keyframe, keyframe.exit, Payload::Keyframe(Box::new(keyframe)))
+    }
+
+    /// Queues the index, which is the last thing in the file.
+    pub fn index(&mut self) -> Result<(), TraceError> {
+        self.send(BlockType::Index, 0, Payload::Index)
     }
 
     fn send(&mut self, kind: BlockType, first_exit: u64, payload: Payload) -> Result<(), TraceError> {
@@ -136,6 +169,9 @@ struct Output {
     file: File,
     compressor: zstd::bulk::Compressor<'static>,
     encoder: BatchEncoder,
+    keyframes: KeyframeEncoder,
+    /// What the index will say.
+    blocks: Vec<BlockHeader>,
     written: Arc<AtomicU64>,
 }
 
@@ -159,9 +195,40 @@ impl Output {
                     let (first_exit, bytes) = self.encoder.last_timing();
                     self.write(kind, first_exit, &bytes)?;
                 }
+                Payload::StartMemory(pages) => {
+                    self.keyframes.start(&pages);
+                    let bytes = memory::encode(pages.iter().map(|(number, _, content)| (number, content)));
+                    self.write(kind, 0, &bytes)?;
+                }
+                Payload::KeyframePages(pages) => {
+                    if let Some(contents) = self.keyframes.pages(&pages) {
+                        self.write(kind, first_exit, &contents)?;
+                    }
+                }
+                Payload::Keyframe(keyframe) => self.write_keyframe(&keyframe)?,
+                Payload::Index => self.write_index()?,
             }
         }
         self.file.flush()
+    }
+
+    /// The keyframe itself goes last, as the inputs do.
+    fn write_keyframe(&mut self, keyframe: &Keyframe) -> io::Result<()> {
+        let (contents, changes) = self.keyframes.finish(keyframe.number);
+        self.write(BlockType::Contents, keyframe.exit, &contents)?;
+        for block in changes {
+            self.write(BlockType::Changes, keyframe.exit, &block)?;
+        }
+        let bytes = postcard::to_stdvec(keyframe).map_err(io::Error::other)?;
+        self.write(BlockType::Keyframe, keyframe.exit, &bytes)
+    }
+
+    /// A file with so many blocks that an index of them is none has to be walked.
+    fn write_index(&mut self) -> io::Result<()> {
+        let place = self.written.load(Ordering::Relaxed);
+        let Some(bytes) = index::encode(&self.blocks, self.encoder.all_sites()) else { return Ok(()) };
+        self.write(BlockType::Index, 0, &bytes)?;
+        self.write(BlockType::IndexPlace, 0, &index::encode_place(place))
     }
 
     /// The inputs go last: where they are in the file, all that belongs to them is too.
@@ -176,12 +243,13 @@ impl Output {
         if payload.is_empty() {
             return Ok(());
         }
-        let bytes = encode_block(kind, first_exit, payload, &mut self.compressor);
+        let (header, bytes) = encode_block(kind, first_exit, payload, &mut self.compressor);
         if let Err(error) = self.file.write_all(&bytes) {
             // Cut off the part of a block that a full disk leaves behind: the file ends with a whole one.
             let _ = self.file.set_len(self.written.load(Ordering::Relaxed));
             return Err(error);
         }
+        self.blocks.push(header);
         self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }

@@ -67,10 +67,10 @@ impl Machine {
         let mut structures = vec![
             ("regs", bytes(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?)),
             ("sregs", bytes(&vcpu.get_sregs().map_err(refused("KVM_GET_SREGS"))?)),
-            ("fpu", bytes(&vcpu.get_fpu().map_err(refused("KVM_GET_FPU"))?)),
+            ("fpu", fpu(vcpu)?),
             ("xsave", xsave(vcpu)?),
             ("debugregs", bytes(&vcpu.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?)),
-            ("vcpu_events", bytes(&vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?)),
+            ("vcpu_events", events(vcpu)?),
             ("mp_state", bytes(&vcpu.get_mp_state().map_err(refused("KVM_GET_MP_STATE"))?)),
         ];
         let cpuid = vcpu.get_cpuid2(KVM_MAX_CPUID_ENTRIES).map_err(refused("KVM_GET_CPUID2"))?;
@@ -93,6 +93,21 @@ impl Machine {
     }
 }
 
+/// XSTATE_BV, in words of the XSAVE image (SDM vol. 1, 13.4.2): bit 0 marks x87, bit 1 SSE.
+const XSTATE_BV_WORD: usize = 128;
+const SSE_BIT: u32 = 2;
+
+/// The FPU as KVM had it before XSAVE. Of a component that is marked as being in its initial configuration, KVM leaves here what was in
+/// it before; the processor loads zeros.
+fn fpu(vcpu: &VcpuFd) -> Result<Vec<u8>, MachineError> {
+    let mut fpu = vcpu.get_fpu().map_err(refused("KVM_GET_FPU"))?;
+    let marked = vcpu.get_xsave().map_err(refused("KVM_GET_XSAVE"))?.region[XSTATE_BV_WORD];
+    if marked & SSE_BIT == 0 {
+        fpu.xmm = Default::default();
+    }
+    Ok(bytes(&fpu))
+}
+
 /// The XSAVE image without XSTATE_BV: whether a component in its initial configuration is marked as such depends on when
 /// the host last switched tasks (SDM vol. 1, 13.6). KVM writes the contents of all components, marked or not.
 fn xsave(vcpu: &VcpuFd) -> Result<Vec<u8>, MachineError> {
@@ -100,6 +115,20 @@ fn xsave(vcpu: &VcpuFd) -> Result<Vec<u8>, MachineError> {
     let mut image = bytes(&vcpu.get_xsave().map_err(refused("KVM_GET_XSAVE"))?.region);
     image[XSTATE_BV].fill(0);
     Ok(image)
+}
+
+/// The events without the numbers of an interrupt and an exception that are long delivered: KVM leaves them standing, and a vCPU that
+/// was restored behind them has none.
+fn events(vcpu: &VcpuFd) -> Result<Vec<u8>, MachineError> {
+    let mut events = vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?;
+    if events.interrupt.injected == 0 {
+        (events.interrupt.nr, events.interrupt.soft) = (0, 0);
+    }
+    if events.exception.injected | events.exception.pending == 0 {
+        let x = &mut events.exception;
+        (x.nr, x.has_error_code, x.error_code) = (0, 0, 0);
+    }
+    Ok(bytes(&events))
 }
 
 /// Every MSR that can be read, read twice: those that stood still, and those that did not.

@@ -40,7 +40,7 @@ pub use kick::Kicker;
 pub use kvm::{engine_name, open};
 pub use kvm_ioctls::Kvm;
 pub use machine::{Control, FeatureUse, Flow, Handler, Machine, MachineConfig, View};
-pub use memory::{Memory, is_zero};
+pub use memory::{Changed, Mapping, Memory, MemoryWatch, PageSet, PageTable};
 pub use msr::ALLOWED as MSRS_ALLOWED;
 pub use probe::open_and_probe;
 pub use site::SiteTable;

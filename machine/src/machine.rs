@@ -3,6 +3,7 @@
 mod gave_up;
 mod interrupts;
 mod linear;
+mod position;
 mod view;
 mod walk;
 mod window;
@@ -29,9 +30,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
 use rustix::io::Errno;
 use std::sync::Arc;
-use trapline_formats::{
-    CpuMode, CpuState, CpuidEntry, ExitKind, MemoryRegion, MsrRange, Registers, StandIns, Timing,
-};
+use trapline_formats::{CpuMode, CpuidEntry, ExitKind, MemoryRegion, MsrRange, Registers, StandIns, Timing};
 
 /// What to build a machine from: the parts of a trace header that make the guest see what it saw.
 #[derive(Debug, Clone)]
@@ -96,6 +95,8 @@ pub struct Machine {
     pub(crate) code: code::Cache,
     pub(crate) finisher: Finisher,
     clock: Stopwatch,
+    /// KVM may have translations of this guest, and an exit that is not complete.
+    has_run: bool,
 }
 
 /// Splits time into inside and outside of KVM_RUN.
@@ -156,6 +157,7 @@ impl Machine {
             code: code::Cache::default(),
             finisher: Finisher::new(&config.cpuid),
             clock: Stopwatch::default(),
+            has_run: false,
         })
     }
 
@@ -192,6 +194,7 @@ impl Machine {
 
     /// Runs the guest until the handler stops it. Kicks of the calling thread reach it.
     pub fn run<H: Handler>(&mut self, handler: &mut H) -> Result<(), H::Error> {
+        self.has_run = true;
         self.armed = Some(kick::arm(self.run.immediate_exit()));
         let result = self.run_armed(handler);
         self.armed = None;
@@ -400,22 +403,6 @@ impl Machine {
             self.vcpu.clear_sync_valid_reg(SyncReg::SystemRegister);
         }
         Ok(self.code.put(segment))
-    }
-
-    /// The complete CPU state. Valid before the first exit and once settled.
-    pub fn save(&self) -> Result<CpuState, MachineError> {
-        state::save(&self.vcpu, &self.layout)
-    }
-
-    /// The MSRs that belong to the state, as far as this KVM has them.
-    pub fn msrs(&self) -> &[u32] {
-        &self.layout.msrs
-    }
-
-    /// Restores a complete CPU state.
-    pub fn restore(&mut self, state: &CpuState) -> Result<(), MachineError> {
-        self.code.forget();
-        state::restore(&mut self.vcpu, &self.layout, state)
     }
 
     /// Sets the guest's hardware TSC. Only a canary: nothing that Trapline lets a guest read may depend on it.

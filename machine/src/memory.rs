@@ -1,17 +1,32 @@
 //! Guest memory: RAM and ROM behind memslots, through vm-memory.
 
+mod page_set;
+mod page_table;
+mod watch;
+
+pub use page_set::PageSet;
+pub use page_table::PageTable;
+pub use watch::{Changed, MemoryWatch};
+
 use crate::error::{MachineError, refused};
-use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
-use trapline_formats::memory::{PAGE_BYTES, page_hash};
+use std::sync::atomic::{AtomicBool, Ordering};
+use trapline_formats::memory::{PAGE_BYTES, is_zero, page_hash};
 use trapline_formats::{Gpa, MemoryRegion};
+use vm_memory::bitmap::AtomicBitmap;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+/// Guest memory as vm-memory maps it. It notes which pages were written through it.
+pub type Mapping = GuestMemoryMmap<AtomicBitmap>;
 
 /// The memory of one guest.
 #[derive(Debug)]
 pub struct Memory {
-    mmap: GuestMemoryMmap<()>,
+    mmap: Mapping,
     regions: Vec<MemoryRegion>,
+    /// KVM was asked to log what the guest writes.
+    is_logged: AtomicBool,
 }
 
 impl Memory {
@@ -34,26 +49,16 @@ impl Memory {
         }
         let ranges: Vec<_> = regions.iter().map(|r| (GuestAddress(r.gpa), r.bytes as usize)).collect();
         let largest = regions.iter().max_by_key(|r| r.bytes);
-        let mmap = GuestMemoryMmap::from_ranges(&ranges).map_err(|e| match largest {
+        let mmap = Mapping::from_ranges(&ranges).map_err(|e| match largest {
             Some(r) => failed(r, e.to_string()),
             None => MachineError::Memory { gpa: Gpa(0), bytes: 0, reason: "there is no region".into() },
         })?;
-        Ok(Self { mmap, regions: regions.to_vec() })
+        Ok(Self { mmap, regions: regions.to_vec(), is_logged: AtomicBool::new(false) })
     }
 
     /// Gives the regions to KVM, one slot each.
     pub(crate) fn register(&self, vm: &VmFd) -> Result<(), MachineError> {
-        for (slot, (region, info)) in self.mmap.iter().zip(&self.regions).enumerate() {
-            let host = region.get_host_address(vm_memory::MemoryRegionAddress(0)).map_err(|e| {
-                MachineError::Memory { gpa: Gpa(info.gpa), bytes: info.bytes, reason: e.to_string() }
-            })?;
-            let slot = kvm_userspace_memory_region {
-                slot: slot as u32,
-                flags: if info.readonly { KVM_MEM_READONLY } else { 0 },
-                guest_phys_addr: info.gpa,
-                memory_size: info.bytes,
-                userspace_addr: host as u64,
-            };
+        for slot in self.slots()? {
             // SAFETY: the mapping is as large as the slot says and lives as long as `self`, which the machine keeps until
             // after the VM is closed; slots do not overlap because vm-memory refuses overlapping regions.
             unsafe { vm.set_user_memory_region(slot) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
@@ -61,8 +66,68 @@ impl Memory {
         Ok(())
     }
 
+    fn slots(&self) -> Result<Vec<kvm_userspace_memory_region>, MachineError> {
+        let log = if self.is_logged.load(Ordering::Relaxed) { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
+        let slots = self.mmap.iter().zip(&self.regions).zip(0..).map(|((region, info), slot)| {
+            let host = region.get_host_address(vm_memory::MemoryRegionAddress(0)).map_err(|e| {
+                MachineError::Memory { gpa: Gpa(info.gpa), bytes: info.bytes, reason: e.to_string() }
+            })?;
+            Ok(kvm_userspace_memory_region {
+                slot,
+                // The guest writes nothing into ROM.
+                flags: if info.readonly { KVM_MEM_READONLY } else { log },
+                guest_phys_addr: info.gpa,
+                memory_size: info.bytes,
+                userspace_addr: host as u64,
+            })
+        });
+        slots.collect()
+    }
+
+    /// Has KVM log the pages that the guest writes, from now on. False: it refuses.
+    fn log_writes(&self, vm: &VmFd) -> Result<bool, MachineError> {
+        if self.is_logged.swap(true, Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let is_done = self.register(vm).is_ok();
+        if !is_done {
+            self.is_logged.store(false, Ordering::Relaxed);
+            self.register(vm)?;
+        }
+        Ok(is_done)
+    }
+
+    /// The pages that may have been written since the last call: by the guest, as KVM logged it or else any, or by us.
+    fn take_written(&self, vm: &VmFd, is_logged: bool) -> Result<PageSet, MachineError> {
+        let mut pages = PageSet::empty(&self.regions);
+        for (i, (region, info)) in self.mmap.iter().zip(&self.regions).enumerate() {
+            pages.add(i, &AtomicBitmap::get_and_reset(vm_memory::MmapRegion::bitmap(region)));
+            if info.readonly {
+                continue;
+            }
+            if is_logged {
+                let log = vm.get_dirty_log(i as u32, info.bytes as usize);
+                pages.add(i, &log.map_err(refused("KVM_GET_DIRTY_LOG"))?);
+            } else {
+                pages.add_all(i);
+            }
+        }
+        Ok(pages)
+    }
+
+    /// Has KVM forget every translation that it made, and with it the processor: memory that holds page tables was written behind
+    /// their back.
+    pub(crate) fn forget_translations(&self, vm: &VmFd) -> Result<(), MachineError> {
+        for slot in self.slots()? {
+            let none = kvm_userspace_memory_region { memory_size: 0, ..slot };
+            // SAFETY: a slot of no size is deleted (KVM API 4.35).
+            unsafe { vm.set_user_memory_region(none) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
+        }
+        self.register(vm)
+    }
+
     /// The mapping, for code that reads guest memory by its own means.
-    pub fn mmap(&self) -> &GuestMemoryMmap<()> {
+    pub fn mmap(&self) -> &Mapping {
         &self.mmap
     }
 
@@ -97,8 +162,8 @@ impl Memory {
     }
 
     /// Calls `visit` with every page: (page number, content). The guest must stand still.
-    pub fn for_each_page(&self, mut visit: impl FnMut(u64, &[u8])) -> Result<(), MachineError> {
-        let mut page = vec![0; PAGE_BYTES];
+    pub fn for_each_page(&self, mut visit: impl FnMut(u64, &[u8; PAGE_BYTES])) -> Result<(), MachineError> {
+        let mut page = [0; PAGE_BYTES];
         for region in &self.regions {
             for number in region.gpa / PAGE_BYTES as u64..(region.gpa + region.bytes) / PAGE_BYTES as u64 {
                 self.read(Gpa(number * PAGE_BYTES as u64), &mut page)?;
@@ -118,10 +183,4 @@ impl Memory {
         })?;
         Ok(pages)
     }
-}
-
-/// Whether all bytes are zero.
-pub fn is_zero(page: &[u8]) -> bool {
-    let (words, tail) = page.as_chunks::<16>();
-    words.iter().all(|w| u128::from_ne_bytes(*w) == 0) && tail.iter().all(|b| *b == 0)
 }

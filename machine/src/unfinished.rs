@@ -50,6 +50,11 @@ impl Finisher {
             before: None,
         }
     }
+
+    /// Forgets the instruction whose exit is being handled.
+    pub(crate) fn forget(&mut self) {
+        (self.work, self.stands_for, self.before) = (None, None, None);
+    }
 }
 
 impl Machine {

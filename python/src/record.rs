@@ -54,6 +54,7 @@ impl RecordFlags {
             input: self.input.clone().map_or_else(ConsoleInput::default, ConsoleInput::from_bytes),
             // Measured by the thread that records.
             window_is_prompt: false,
+            ..RecordOptions::default()
         })
     }
 }

@@ -12,16 +12,14 @@ use crate::leak::LeakWatch;
 use crate::log::Log;
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
+use crate::snapshots::{Snapshots, Stand};
 use crate::timer::StopHandle;
 use crate::transfer::Transfers;
 use crate::unclaimed::UnclaimedCounts;
 use fastrand::Rng;
-use trapline_formats::digests::Checkpoint;
 use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
-/// A checkpoint of the complete CPU state follows about every so many exits.
-const CHECKPOINT_EXITS: u64 = 4096;
 /// Console input is offered, and progress told, every so many exits: by count, so that it falls at the same exits again.
 const POLL_EXITS: u64 = 64;
 /// IA32_TIME_STAMP_COUNTER (SDM vol. 4): the platform answers rewritten clock reads as it answers this MSR.
@@ -34,13 +32,15 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     random: Rng,
     sites: SiteTable,
     log: Option<Log>,
+    snapshots: Option<Snapshots>,
     leaks: Option<LeakWatch>,
     /// Number of the platform's first file in the header.
     first_file: u32,
     exits: u64,
     /// From this exit on there is more to do than to answer: see [`RecordHandler::look_around`].
     next_look: u64,
-    next_checkpoint: u64,
+    /// From this exit on a keyframe or a checkpoint is due.
+    next_snapshot: u64,
     halted: bool,
     /// What the platform knows of the CPU's part of the local APIC.
     apic: Option<ApicState>,
@@ -83,11 +83,12 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             now: Time(0),
             sites: SiteTable::default(),
             log: None,
+            snapshots: None,
             leaks: None,
             first_file: 0,
             exits: 0,
             next_look: POLL_EXITS.min(max_exits.saturating_sub(1)),
-            next_checkpoint: u64::MAX,
+            next_snapshot: u64::MAX,
             halted: false,
             apic: None,
             must_settle: false,
@@ -110,11 +111,11 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
     }
 
     /// Adds what a recording has and a plain run has not.
-    pub(crate) fn observe(&mut self, log: Option<Log>, leaks: Option<LeakWatch>, first_file: u32) {
-        if log.is_some() {
-            self.next_checkpoint = CHECKPOINT_EXITS;
-        }
-        (self.log, self.leaks, self.first_file) = (log, leaks, first_file);
+    pub(crate) fn observe(&mut self, log: Log, snapshots: Snapshots, leaks: LeakWatch, first_file: u32) {
+        self.next_snapshot = snapshots.next();
+        (self.log, self.snapshots, self.leaks) = (Some(log), Some(snapshots), Some(leaks));
+        self.first_file = first_file;
+        self.plan_look();
     }
 
     /// Lets the platform begin with what comes in host time.
@@ -240,11 +241,19 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         if is_poll || self.platform.is_live() {
             self.must_settle |= self.platform.has_transfer();
         }
-        let last = self.max_exits.min(self.next_checkpoint).saturating_sub(1);
-        self.must_settle |= self.exits >= last || self.stop.requested().is_some();
-        let next_poll = self.exits - self.exits % POLL_EXITS + POLL_EXITS;
-        self.next_look = next_poll.min(last);
+        self.must_settle |= self.exits >= self.next_settled() || self.stop.requested().is_some();
+        self.plan_look();
         Ok(())
+    }
+
+    /// The exit that has to be settled: the last one, or one after which something is due.
+    fn next_settled(&self) -> u64 {
+        self.max_exits.min(self.next_snapshot).saturating_sub(1)
+    }
+
+    fn plan_look(&mut self) {
+        let next_poll = self.exits - self.exits % POLL_EXITS + POLL_EXITS;
+        self.next_look = next_poll.min(self.next_settled());
     }
 
     /// Looks for a reason to end here, other than the guest's own.
@@ -290,11 +299,18 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         Ok(())
     }
 
-    fn checkpoint(&mut self, machine: &Machine, with_memory: bool) -> Result<(), RecorderError> {
-        let Some(log) = &mut self.log else { return Ok(()) };
-        let pages = if with_memory { Some(machine.memory().hashes()?) } else { None };
-        log.checkpoint(Checkpoint { exit: self.exits.saturating_sub(1), cpu: machine.save()?, pages });
-        self.next_checkpoint = self.exits + CHECKPOINT_EXITS;
+    fn stand(&self) -> Stand {
+        Stand { exits: self.exits, window_requested: self.window_requested, carried: false }
+    }
+
+    /// Writes down the complete state, where that is due.
+    #[cold]
+    fn snapshot(&mut self, machine: &Machine) -> Result<(), RecorderError> {
+        let stand = self.stand();
+        let (Some(log), Some(snapshots)) = (&mut self.log, &mut self.snapshots) else { return Ok(()) };
+        snapshots.look(machine, log, stand)?;
+        self.next_snapshot = snapshots.next();
+        self.plan_look();
         Ok(())
     }
 
@@ -311,8 +327,12 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             }
             Err(error) => return Err(error),
         }
-        if self.at_position && self.exits > 0 {
-            self.checkpoint(machine, true)?;
+        let stand = self.stand();
+        if let (Some(log), Some(snapshots)) = (&mut self.log, &mut self.snapshots)
+            && self.at_position
+            && self.exits > 0
+        {
+            snapshots.last(machine, log, stand)?;
         }
         self.cut()?;
         let end = End {
@@ -380,6 +400,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
     fn settled(&mut self, machine: &mut Machine) -> Result<Control, RecorderError> {
         self.at_position = true;
         self.must_settle = false;
+        if self.exits >= self.next_snapshot {
+            self.snapshot(machine)?;
+        }
         if let Some(jump) = self.jump.take() {
             self.hand_off(machine, jump)?;
         }
@@ -396,9 +419,6 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         }
         if self.end.is_some() {
             return Ok(Control::Stop);
-        }
-        if self.exits >= self.next_checkpoint {
-            self.checkpoint(machine, false)?;
         }
         Ok(Control::Continue)
     }

@@ -4,12 +4,11 @@ use crate::error::RecorderError;
 use std::path::Path;
 use trapline_formats::digests::Checkpoint;
 use trapline_formats::envelope::BlockType;
-use trapline_formats::memory::{self, PAGES_PER_BLOCK};
 use trapline_formats::{
-    Batch, ConsoleEncoder, CpuState, End, Event, Header, RawExit, Registers, Site, Timing, TraceError,
-    TraceWriter,
+    Batch, ConsoleEncoder, CpuState, End, Event, Header, Keyframe, Pages, RawExit, Registers, Site, Timing,
+    TraceError, TraceWriter,
 };
-use trapline_machine::{Exit, Machine, is_zero, ticks};
+use trapline_machine::{Exit, Machine, MemoryWatch, ticks};
 
 /// A chunk is cut when it has this many exits ...
 const CHUNK_EXITS: usize = 4096;
@@ -47,36 +46,30 @@ impl Log {
         })
     }
 
-    /// Writes what stands before the first exit: header, CPU state, memory.
+    /// Writes what stands before the first exit: header, CPU state, memory, which is watched from here on.
     pub(crate) fn start(
         &mut self,
         header: &Header,
         state: &CpuState,
         machine: &Machine,
-    ) -> Result<(), RecorderError> {
+        logs_writes: bool,
+    ) -> Result<MemoryWatch, RecorderError> {
         self.block(BlockType::Header, &encode(header))?;
         self.block(BlockType::StartState, &encode(state))?;
-        let mut pages: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut pages = Pages::new();
         let mut result = Ok(());
-        machine.memory().for_each_page(|number, content| {
-            if is_zero(content) || result.is_err() {
-                return;
-            }
-            pages.push((number, content.to_vec()));
-            if pages.len() == PAGES_PER_BLOCK {
-                result = self.pages(&mut pages);
+        let watch = MemoryWatch::start(machine, logs_writes, |number, hash, content| {
+            pages.push(number, hash, content);
+            if pages.is_full() && result.is_ok() {
+                result = self.writer.start_memory(std::mem::replace(&mut pages, Pages::new()));
             }
         })?;
         result?;
-        self.pages(&mut pages)?;
+        if !pages.is_empty() {
+            self.writer.start_memory(pages)?;
+        }
         self.chunk_started = ticks();
-        Ok(())
-    }
-
-    fn pages(&mut self, pages: &mut Vec<(u64, Vec<u8>)>) -> Result<(), TraceError> {
-        let bytes = memory::encode(pages.iter().map(|(n, p)| (*n, p.as_slice())));
-        pages.clear();
-        self.block(BlockType::Memory, &bytes)
+        Ok(watch)
     }
 
     fn block(&mut self, kind: BlockType, payload: &[u8]) -> Result<(), TraceError> {
@@ -110,6 +103,19 @@ impl Log {
     /// Logs a checkpoint after the last exit.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         self.batch.checkpoint(checkpoint);
+    }
+
+    /// Logs pages of the next keyframe, which stands after this exit.
+    pub(crate) fn keyframe_pages(&mut self, exit: u64, pages: Pages) -> Result<(), TraceError> {
+        if pages.is_empty() { Ok(()) } else { self.writer.keyframe_pages(exit, pages) }
+    }
+
+    /// Logs a keyframe after the last exit.
+    pub(crate) fn keyframe(&mut self, keyframe: Keyframe) -> Result<(), TraceError> {
+        let Keyframe { number, carried, .. } = keyframe;
+        self.writer.keyframe(keyframe)?;
+        self.event(Event::Keyframe { number, carried });
+        Ok(())
     }
 
     /// Logs console text printed at an exit: the one that is being handled, or the last.
@@ -166,6 +172,7 @@ impl Log {
         self.cut(sites)?;
         self.writer.last_timing()?;
         self.writer.block(BlockType::End, self.next_exit(), encode(end))?;
+        self.writer.index()?;
         self.writer.finish()
     }
 }

@@ -12,14 +12,16 @@ use crate::log::Log;
 use crate::own_share::Timed;
 use crate::platform::Platform;
 use crate::rewrite::Port;
+use crate::snapshots::{Every, Snapshots};
 use crate::timer::{HostTimer, StopHandle};
 use regex::bytes::Regex;
 use std::path::PathBuf;
 use std::time::Duration;
 use trapline_formats::{ClockMode, CpuState, End, Header};
 use trapline_machine::{
-    Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host, doctor::x2apic_exits, fixed_table,
-    offer_x2apic, tick_hz,
+    Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host,
+    doctor::{logs_writes, x2apic_exits},
+    fixed_table, offer_x2apic, tick_hz,
 };
 
 /// What to record, and until when.
@@ -41,6 +43,8 @@ pub struct RecordOptions {
     pub input: ConsoleInput,
     /// Whether interrupt windows open promptly on this engine and may therefore be requested.
     pub window_is_prompt: bool,
+    /// How often the complete state is written down.
+    pub every: Every,
 }
 
 /// What a recording in progress tells.
@@ -66,6 +70,8 @@ pub struct Recorder<'p, P: Platform + ?Sized> {
     /// Number of the platform's first file in the header.
     first_file: u32,
     stop: StopHandle,
+    /// KVM logs which pages the guest writes.
+    logs_writes: bool,
 }
 
 /// A finished recording.
@@ -106,6 +112,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         machine.restore(&guest.start.apply(machine.save()?))?;
         let start = machine.save()?;
         let tick_hz = tick_hz(kvm)?;
+        let is_recorded = options.output.is_some();
         let header = Header {
             recorder: env!("CARGO_PKG_VERSION").into(),
             host: describe_host(kvm),
@@ -132,6 +139,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             hand_off: guest.hand_off.clone(),
             first_file: guest.files.len() as u32,
             stop: StopHandle::for_this_thread(),
+            logs_writes: is_recorded && logs_writes(kvm)?,
         })
     }
 
@@ -180,20 +188,22 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
 
     /// Records until the guest or the options end it.
     pub fn record(mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Recording, RecorderError> {
-        let mut log = None;
-        let mut leaks = None;
+        let mut observed = None;
         if let Some(path) = &self.options.output {
             let mut open = Log::create(path, self.options.replace, self.header.tick_hz)?;
-            open.start(&self.header, &self.start, &self.machine)?;
-            log = Some(open);
-            leaks = Some(LeakWatch::start(&mut self.machine)?);
+            let watch = open.start(&self.header, &self.start, &self.machine, self.logs_writes)?;
+            let snapshots = Snapshots::new(watch, &self.machine, self.options.every);
+            let leaks = LeakWatch::start(&mut self.machine)?;
+            observed = Some((open, snapshots, leaks));
             self.machine.start_timing();
         }
         let timer = HostTimer::start(&self.stop, self.options.timeout);
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
         let mut handler =
             RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, progress);
-        handler.observe(log, leaks, self.first_file);
+        if let Some((log, snapshots, leaks)) = observed {
+            handler.observe(log, snapshots, leaks, self.first_file);
+        }
         handler.start();
         let result = self.machine.run(&mut handler);
         drop(timer);

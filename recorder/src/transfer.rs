@@ -4,8 +4,8 @@ use crate::error::RecorderError;
 use crate::log::Log;
 use trapline_formats::memory::page_hash;
 use trapline_formats::{Event, Gpa, MemoryRegion, Site};
-use trapline_machine::Memory;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use trapline_machine::{Mapping, Memory};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 /// An address that a device was given is not RAM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl<'a> Transfers<'a> {
     }
 
     /// All of it, to be read; what is written to it otherwise must be told to [`Transfers::written`].
-    pub fn memory(&self) -> &'a GuestMemoryMmap<()> {
+    pub fn memory(&self) -> &'a Mapping {
         self.memory.mmap()
     }
 

@@ -3,8 +3,8 @@
 use crate::divergence::{Divergence, PastExit};
 use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
-use crate::replay::{Outcome, Place, ReplayOptions, WATCHDOG_INTERVAL, machine_at_start, replay_from};
-use crate::source::Source;
+use crate::replay::{Outcome, Place, ReplayOptions, WATCHDOG_INTERVAL, replay_in};
+use crate::start::Start;
 use crate::watchdog::Watchdog;
 use trapline_formats::{ExitKind, Trace};
 use trapline_machine::doctor::window_is_prompt;
@@ -70,11 +70,9 @@ fn find_use(
 /// A machine after the exit before this one, with its events; `None` if it diverges on the way this time.
 fn machine_before(place: &Place<'_>, trace: &Trace, exit: u64) -> Result<Option<Machine>, ReplayError> {
     let Some(last) = exit.checked_sub(1) else {
-        return machine_at_start(place.kvm, place.convention, trace).map(Some);
+        return Ok(Some(Start::of_recording(place.kvm, place.convention, trace)?.machine));
     };
     let options = ReplayOptions { until: Some(last), ..ReplayOptions::default() };
-    let replay = std::thread::scope(|scope| {
-        replay_from(Source::start(scope, trace), place, trace, &options, &mut (), &mut |_| {})
-    })?;
+    let replay = std::thread::scope(|scope| replay_in(scope, place, trace, &options, &mut (), &mut |_| {}))?;
     Ok(matches!(replay.outcome, Outcome::Faithful).then_some(replay.machine))
 }

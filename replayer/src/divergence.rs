@@ -14,7 +14,7 @@ pub enum What {
     Registers,
     /// The complete state differs at a checkpoint.
     State,
-    /// Guest memory differs at the end.
+    /// Guest memory differs.
     Memory,
     /// The guest cannot take an interrupt where it took one.
     Interrupt,
@@ -68,7 +68,7 @@ impl fmt::Display for What {
             Self::Data => "the guest wrote other data",
             Self::Registers => "registers differ",
             Self::State => "the state of the processor differs",
-            Self::Memory => "guest memory differs at the end",
+            Self::Memory => "guest memory differs",
             Self::Interrupt => "the guest cannot take the recorded interrupt here",
             Self::Completion => "the instruction made another exit where the recording has an event",
             Self::Silence => "the guest makes no further exit",

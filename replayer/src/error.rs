@@ -32,12 +32,22 @@ pub enum ReplayError {
         reason: String,
     },
     /// An exit was asked for that the trace does not have.
-    #[error("--until {asked}: the trace has {exits} exits, numbered from 0")]
+    #[error("{option} {asked}: the trace has {exits} exits, numbered from 0")]
     NoSuchExit {
+        /// The option that asked: "--until".
+        option: &'static str,
         /// What was asked for.
         asked: u64,
         /// What there is.
         exits: u64,
+    },
+    /// A replay cannot end before it starts.
+    #[error("--from {from} --until {until}: it ends before it starts")]
+    Backwards {
+        /// Where it should start.
+        from: u64,
+        /// Where it should end.
+        until: u64,
     },
     /// The user wanted no more.
     #[error("interrupted after {exits} exits, all of them identical to the recording")]

@@ -1,23 +1,40 @@
 //! The replaying handler: answers each exit from the log and compares everything the guest shows.
 
+mod checks;
+
 use crate::divergence::{Divergence, PastExit, What};
-use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
+use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::files::Files;
+use crate::memory_check::MemoryCheck;
 use crate::observer::Observer;
 use crate::replay::{Place, Progress, ReplayOptions, WATCHDOG_INTERVAL};
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trapline_formats::digests::{self, compared};
-use trapline_formats::memory::PAGE_BYTES;
-use trapline_formats::{ConsoleText, CpuState, Difference, Event, ExitKind, Gpa, Site, TraceError};
+use trapline_formats::{ConsoleText, Difference, Event, ExitKind, Gpa, Site, Trace, TraceError};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Exits kept for a divergence's history.
 const HISTORY: usize = 8;
 /// Progress is told every so many exits.
 const PROGRESS_EXITS: u64 = 1024;
+
+/// What the guest printed.
+type Texts<'a> = Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>;
+
+/// What came of a replay.
+pub(crate) struct Finished {
+    /// Exits up to its end, those before its start among them.
+    pub(crate) exits: u64,
+    pub(crate) divergence: Option<Divergence>,
+    /// Why the log had no more exits, where that is not its end.
+    pub(crate) lost: Option<TraceError>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) accessed: Vec<(u64, u64)>,
+}
 
 pub(crate) struct ReplayHandler<'a, O> {
     source: Source,
@@ -32,9 +49,17 @@ pub(crate) struct ReplayHandler<'a, O> {
     /// The dictionary of this run, and what each of its sites is called in the trace.
     sites: SiteTable,
     names: Vec<Option<u32>>,
-    console: std::iter::Peekable<Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>>,
+    console: Peekable<Texts<'a>>,
+    memory: MemoryCheck<'a>,
+    /// Sites that were seen before the replay started are named by what stood there then.
+    starts_late: bool,
     until: u64,
+    /// Exits so far, those before the start among them.
     exits: u64,
+    /// What a user is to know of a replay that was faithful.
+    notes: Vec<String>,
+    /// Page tables that differ in accessed bits alone: (exit, page number).
+    accessed: Vec<(u64, u64)>,
     history: VecDeque<(u64, u32, Vec<u8>)>,
     divergence: Option<Divergence>,
     /// Exits at the last kick: equal ones in a row mean silence.
@@ -50,14 +75,16 @@ pub(crate) struct ReplayHandler<'a, O> {
 impl<'a, O: Observer> ReplayHandler<'a, O> {
     pub(crate) fn new(
         source: Source,
-        recorded_sites: &'a [Site],
+        trace: &'a Trace,
         place: &'a Place<'_>,
-        console: Box<dyn Iterator<Item = Result<ConsoleText, TraceError>> + 'a>,
+        memory: MemoryCheck<'a>,
         options: &'a ReplayOptions,
         observer: &'a mut O,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
+        let recorded_sites = trace.sites();
         let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
+        let exits = source.first_exit();
         let by_site = recorded_sites.iter().zip(0u32..).collect();
         Self {
             source,
@@ -68,9 +95,13 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             awaits: false,
             sites: SiteTable::default(),
             names: Vec::new(),
-            console: console.peekable(),
+            console: console_from(trace, options.from.unwrap_or(0)).peekable(),
+            memory,
+            starts_late: exits > 0,
             until: options.until.unwrap_or(u64::MAX),
-            exits: 0,
+            exits,
+            notes: Vec::new(),
+            accessed: Vec::new(),
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
             exits_at_kick: None,
@@ -82,9 +113,25 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         }
     }
 
-    /// Exits replayed, how the replay diverged, and why the log had no more exits where that is not its end.
-    pub(crate) fn finish(mut self) -> (u64, Option<Divergence>, Option<TraceError>) {
-        (self.exits, self.divergence, self.source.take_lost())
+    /// What the host did where the machine stands: behind the current exit, or behind the keyframe that the replay starts at.
+    pub(crate) fn apply_events(&mut self, machine: &mut Machine) -> Result<(), ReplayError> {
+        while self.divergence.is_none()
+            && let Some(event) = self.source.next_event()
+        {
+            self.apply(machine, event)?;
+        }
+        Ok(())
+    }
+
+    /// What came of it.
+    pub(crate) fn finish(mut self) -> Finished {
+        Finished {
+            exits: self.exits,
+            divergence: self.divergence,
+            lost: self.source.take_lost(),
+            notes: self.notes,
+            accessed: self.accessed,
+        }
     }
 
     /// Whether the last exit to be replayed is behind.
@@ -100,6 +147,19 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             self.names.push(self.by_site.get(site).copied());
         }
         self.names[number as usize]
+    }
+
+    /// Whether a site of this run is that of the trace but for its instruction's bytes. A site keeps the bytes that it was first seen
+    /// with, and a replay that starts late may find others there.
+    #[cold]
+    fn was_seen_before(&self, recorded: u32, number: u32) -> bool {
+        const LONGEST: u64 = 15;
+        let (recorded, here) =
+            (&self.recorded_sites[recorded as usize], &self.sites.sites()[number as usize]);
+        let distance = recorded.instruction.address.0.abs_diff(here.instruction.address.0);
+        self.starts_late
+            && (recorded.kind, recorded.address, recorded.size) == (here.kind, here.address, here.size)
+            && distance <= LONGEST
     }
 
     fn past(&self, index: u64, site: u32, data: &[u8]) -> PastExit {
@@ -137,7 +197,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         let registers = compared(machine.registers());
         let Some(recorded) = self.source.current() else { return true };
         let is_input = exit.kind().is_input();
-        let same_site = name == Some(recorded.site);
+        let same_site = name == Some(recorded.site) || self.was_seen_before(recorded.site, number);
         let same_size = exit.data().len() == recorded.data.len();
         let same_data = is_input || exit.data() == recorded.data;
         if same_site && same_size && same_data && registers == *recorded.registers {
@@ -239,6 +299,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             Event::WindowRequested => machine.request_interrupt_window(true),
             Event::WindowCancelled => machine.request_interrupt_window(false),
             Event::Checkpoint => self.check(machine)?,
+            Event::Keyframe { number, carried } => self.keyframe(machine, number, carried)?,
             Event::MemoryWrite { gpa, bytes } => machine.memory().write(Gpa(gpa), &bytes)?,
             Event::FileRead { gpa, file, offset, length, xxh3 } => {
                 let bytes = self.files.read(file, offset, length, xxh3)?;
@@ -248,58 +309,15 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         }
         Ok(())
     }
-
-    fn state_differences(
-        &self,
-        machine: &Machine,
-        recorded: &CpuState,
-    ) -> Result<Vec<Difference>, MachineError> {
-        let replayed = machine.save()?;
-        if self.elsewhere.is_none() {
-            return Ok(recorded.differences(&replayed));
-        }
-        let kind = self.source.current().map(|r| self.recorded_sites[r.site as usize].kind);
-        if kind == Some(ExitKind::Shutdown) {
-            return Ok(Vec::new());
-        }
-        Ok(Elsewhere::differences(recorded, &replayed, machine))
-    }
-
-    /// Compares the complete state with a checkpoint.
-    fn check(&mut self, machine: &Machine) -> Result<(), ReplayError> {
-        let Some(checkpoint) = self.source.next_checkpoint() else { return Ok(()) };
-        let differences = self.state_differences(machine, &checkpoint.cpu)?;
-        if !differences.is_empty() {
-            self.diverge(What::State, None, differences, "after the exit's instruction completed".into());
-            return Ok(());
-        }
-        let Some(recorded) = checkpoint.pages else { return Ok(()) };
-        let recorded: BTreeMap<u64, u64> = recorded.into_iter().collect();
-        let replayed: BTreeMap<u64, u64> = machine.memory().hashes()?.into_iter().collect();
-        let show = |hash: Option<&u64>| hash.map_or_else(|| "all zeros".to_owned(), |h| format!("{h:016x}"));
-        let numbers: std::collections::BTreeSet<_> = recorded.keys().chain(replayed.keys()).collect();
-        let differences: Vec<_> = numbers
-            .into_iter()
-            .filter(|n| recorded.get(n) != replayed.get(n))
-            .filter(|n| self.elsewhere.is_none() || !is_explained(machine, **n, recorded.get(n)))
-            .map(|n| Difference {
-                name: format!("page {:#x}", n << 12),
-                expected: show(recorded.get(n)),
-                actual: show(replayed.get(n)),
-            })
-            .collect();
-        if !differences.is_empty() {
-            self.diverge(What::Memory, None, differences, "XXH3-64 of each page that differs".into());
-        }
-        Ok(())
-    }
 }
 
-/// Whether a page that differs is one that two processors push differently.
-fn is_explained(machine: &Machine, number: u64, recorded: Option<&u64>) -> bool {
-    let mut page = vec![0; PAGE_BYTES];
-    let is_read = machine.memory().read(Gpa(number << 12), &mut page).is_ok();
-    is_read && recorded.is_some_and(|hash| is_same_but_for_resume_flag(&page, *hash))
+/// What was printed from this exit on.
+fn console_from(trace: &Trace, exit: u64) -> Texts<'_> {
+    let texts = trace.console().flat_map(|chunk| match chunk {
+        Ok(texts) => texts.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    });
+    Box::new(texts.filter(move |text| text.as_ref().map_or(true, |text| text.exit >= exit)))
 }
 
 impl<O: Observer> Handler for ReplayHandler<'_, O> {
@@ -346,11 +364,7 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
     }
 
     fn settled(&mut self, machine: &mut Machine) -> Result<Control, ReplayError> {
-        while self.divergence.is_none()
-            && let Some(event) = self.source.next_event()
-        {
-            self.apply(machine, event)?;
-        }
+        self.apply_events(machine)?;
         if self.divergence.is_none() && self.source.is_last() {
             // What was printed behind the last exit, by a transfer.
             self.print_console(u64::MAX)?;

@@ -20,9 +20,12 @@ mod elsewhere;
 mod error;
 mod files;
 mod handler;
+mod memory_check;
 mod observer;
+mod page;
 mod replay;
 mod source;
+mod start;
 mod suspicion;
 mod watchdog;
 

@@ -6,20 +6,27 @@ use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::files::Files;
 use crate::handler::ReplayHandler;
+use crate::memory_check::MemoryCheck;
 use crate::observer::Observer;
 use crate::source::Source;
+use crate::start::Start;
 use crate::suspicion;
 use crate::watchdog::Watchdog;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::Scope;
 use std::time::Duration;
-use trapline_formats::{Gpa, Gva, Trace, TraceError};
-use trapline_machine::{Convention, Kvm, Machine, MachineConfig, MachineError, available_memory};
+use trapline_formats::{Gva, Trace, TraceError};
+use trapline_machine::doctor::logs_writes;
+use trapline_machine::{Convention, Kvm, Machine, MachineError};
 
 /// How to replay.
 #[derive(Debug, Clone)]
 pub struct ReplayOptions {
+    /// Start at the last keyframe before this exit; what was printed is told from this exit on. Otherwise, and where there is no
+    /// such keyframe, start at the start.
+    pub from: Option<u64>,
     /// Stop after this exit.
     pub until: Option<u64>,
     /// A guest that makes no exit for so long has diverged. A guest may compute for a long time: be generous.
@@ -32,7 +39,13 @@ pub struct ReplayOptions {
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { until: None, silence: Duration::from_mins(2), disks: Vec::new(), stop: Arc::default() }
+        Self {
+            from: None,
+            until: None,
+            silence: Duration::from_mins(2),
+            disks: Vec::new(),
+            stop: Arc::default(),
+        }
     }
 }
 
@@ -59,8 +72,15 @@ pub enum Outcome {
 pub struct Replay {
     /// How it went.
     pub outcome: Outcome,
-    /// Exits replayed.
+    /// The first exit that was replayed.
+    pub first_exit: u64,
+    /// Exits up to the end of the replay, those before its first among them.
     pub exits: u64,
+    /// What else is to be known of it: keyframes that could not be read.
+    pub notes: Vec<String>,
+    /// Page tables that differ from the recording in accessed bits alone, (exit, page number): a processor may set those whenever it
+    /// likes, so that is no divergence.
+    pub accessed: Vec<(u64, u64)>,
     /// The machine as the replay left it.
     pub machine: Machine,
 }
@@ -87,17 +107,23 @@ pub fn replay_observed(
     observer: &mut impl Observer,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
-    if let (Some(asked), None, Some(end)) = (options.until, trace.damage(), trace.end())
-        && asked >= end.exits
+    for (option, asked) in [("--from", options.from), ("--until", options.until)] {
+        if let (Some(asked), None, Some(end)) = (asked, trace.damage(), trace.end())
+            && asked >= end.exits
+        {
+            return Err(ReplayError::NoSuchExit { option, asked, exits: end.exits });
+        }
+    }
+    if let (Some(from), Some(until)) = (options.from, options.until)
+        && from > until
     {
-        return Err(ReplayError::NoSuchExit { asked, exits: end.exits });
+        return Err(ReplayError::Backwards { from, until });
     }
     let header = trace.header();
     let files = Files::open(header, &options.disks)?;
     let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, header)?, files };
-    let mut replay = std::thread::scope(|scope| {
-        replay_from(Source::start(scope, trace), &place, trace, options, observer, progress)
-    })?;
+    let mut replay =
+        std::thread::scope(|scope| replay_in(scope, &place, trace, options, observer, progress))?;
     if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
         cause::explain(&place, elsewhere, trace, divergence)?;
     }
@@ -112,51 +138,60 @@ pub(crate) struct Place<'k> {
     pub(crate) files: Files,
 }
 
-pub(crate) fn replay_from(
-    mut source: Source,
+pub(crate) fn replay_in<'t>(
+    scope: &'t Scope<'t, '_>,
     place: &Place<'_>,
-    trace: &Trace,
+    trace: &'t Trace,
     options: &ReplayOptions,
     observer: &mut impl Observer,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Replay, ReplayError> {
+    let start = match options.from {
+        Some(exit) => Some(Start::before(place.kvm, place.convention, trace, exit)?),
+        None => None,
+    };
+    let keyframe = start.as_ref().and_then(|start| start.keyframe.as_ref());
+    let mut source = Source::start(scope, trace, keyframe);
     if source.is_last() {
         let reason = why_no_more(trace, source.take_lost(), 0);
         return Err(ReplayError::Nothing { reason: reason.unwrap_or_else(|| "the guest made none".into()) });
     }
-    let mut machine = machine_at_start(place.kvm, place.convention, trace)?;
-    let mut handler = ReplayHandler::new(
-        source,
-        trace.sites(),
-        place,
-        Box::new(trace.console().flat_map(|chunk| match chunk {
-            Ok(texts) => texts.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        })),
-        options,
-        observer,
-        progress,
-    );
+    let start = match start {
+        Some(start) => start,
+        None => Start::of_recording(place.kvm, place.convention, trace)?,
+    };
+    let Start { mut machine, contents, keyframe, unusable } = start;
+    let next = keyframe.map_or(0, |keyframe| keyframe.number + 1);
+    let memory = MemoryCheck::start(&machine, logs_writes(place.kvm)?, trace.keyframes(), contents, next)?;
+    let first_exit = source.first_exit();
+    let mut handler = ReplayHandler::new(source, trace, place, memory, options, observer, progress);
     let start = trace.start_state()?;
     let entry = Gva(start.system.segments[0].base.wrapping_add(start.registers.rip));
     let watchdog = Watchdog::start(WATCHDOG_INTERVAL);
-    let result = machine.run(&mut handler);
+    let result = handler.apply_events(&mut machine).and_then(|()| machine.run(&mut handler));
     drop(watchdog);
     match result {
         Ok(()) => {}
         Err(ReplayError::Machine(why @ MachineError::GaveUp(_))) => handler.gave_up(&why),
         Err(error) => return Err(error),
     }
-    let (exits, divergence, lost) = handler.finish();
-    if let Some(mut divergence) = divergence {
+    let finished = handler.finish();
+    let exits = finished.exits;
+    let outcome = if let Some(mut divergence) = finished.divergence {
         divergence.leads = suspicion::leads(&machine, &divergence, entry);
-        return Ok(Replay { outcome: Outcome::Diverged(Box::new(divergence)), exits, machine });
-    }
-    let is_enough = options.until.is_some_and(|asked| exits > asked);
-    match why_no_more(trace, lost, exits) {
-        Some(reason) if !is_enough => Err(ReplayError::Truncated { last: exits.saturating_sub(1), reason }),
-        _ => Ok(Replay { outcome: Outcome::Faithful, exits, machine }),
-    }
+        Outcome::Diverged(Box::new(divergence))
+    } else {
+        let is_enough = options.until.is_some_and(|asked| exits > asked);
+        match why_no_more(trace, finished.lost, exits) {
+            Some(reason) if !is_enough => {
+                return Err(ReplayError::Truncated { last: exits.saturating_sub(1), reason });
+            }
+            _ => Outcome::Faithful,
+        }
+    };
+    let notes = unusable.into_iter().map(|why| format!("a keyframe could not be used: {why}"));
+    let notes = notes.chain(finished.notes).collect();
+    Ok(Replay { outcome, first_exit, exits, notes, accessed: finished.accessed, machine })
 }
 
 /// Why a trace has no more than so many exits, where it should.
@@ -170,40 +205,4 @@ fn why_no_more(trace: &Trace, lost: Option<TraceError>, exits: u64) -> Option<St
         }
         _ => None,
     }
-}
-
-/// A machine as the recording started.
-pub(crate) fn machine_at_start(
-    kvm: &Kvm,
-    convention: Convention,
-    trace: &Trace,
-) -> Result<Machine, ReplayError> {
-    let header = trace.header();
-    let wanted = header.memory.iter().fold(0u64, |all, r| all.saturating_add(r.bytes));
-    if wanted > available_memory() {
-        let (wanted, available) = (wanted >> 20, available_memory() >> 20);
-        let why =
-            format!("its guest has {wanted} MiB of memory, and this host has {available} MiB available");
-        return Err(ReplayError::Host(why));
-    }
-    let config = MachineConfig {
-        memory: header.memory.clone(),
-        cpuid: header.cpuid.clone(),
-        msrs_allowed: header.msrs_allowed.clone(),
-        stand_ins: header.stand_ins,
-    };
-    let mut machine = Machine::new(kvm, &config)?;
-    machine.set_convention(convention);
-    let mut failed = None;
-    trace.start_memory(|number, content| {
-        let gpa = number.saturating_mul(content.len() as u64);
-        if let Err(error) = machine.memory().write(Gpa(gpa), content) {
-            failed.get_or_insert(error);
-        }
-    })?;
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    machine.restore(&trace.start_state()?)?;
-    Ok(machine)
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 use trapline_formats::digests::{Checkpoint, Compared, DigestChunk};
-use trapline_formats::{Event, InputChunk, Trace, TraceError};
+use trapline_formats::{Event, InputChunk, Keyframe, Trace, TraceError};
 
 /// A chunk of both streams.
 type Chunk = (InputChunk, DigestChunk);
@@ -26,6 +26,7 @@ pub(crate) struct Source {
     /// Events and checkpoints not yet taken. Those after the last exit of a chunk may stand in the next one.
     events: VecDeque<(u64, Event)>,
     checkpoints: VecDeque<Checkpoint>,
+    first_exit: u64,
 }
 
 /// One recorded exit.
@@ -39,11 +40,12 @@ pub(crate) struct Recorded<'a> {
 }
 
 impl Source {
-    /// Starts decoding.
-    pub(crate) fn start<'t>(scope: &'t Scope<'t, '_>, trace: &'t Trace) -> Self {
+    /// Starts decoding: at the first exit, or behind a keyframe.
+    pub(crate) fn start<'t>(scope: &'t Scope<'t, '_>, trace: &'t Trace, keyframe: Option<&Keyframe>) -> Self {
         let (decoded, chunks) = sync_channel(AHEAD);
+        let exit = keyframe.map_or(0, |keyframe| keyframe.exit);
         scope.spawn(move || {
-            for chunk in trace.inputs_with_digests() {
+            for chunk in trace.inputs_with_digests_from(exit) {
                 let is_last = chunk.is_err();
                 // Nobody takes it when the replay is over.
                 if decoded.send(chunk).is_err() || is_last {
@@ -59,9 +61,35 @@ impl Source {
             lost: None,
             events: VecDeque::new(),
             checkpoints: VecDeque::new(),
+            first_exit: keyframe.map_or(0, |keyframe| keyframe.exit + 1),
         };
         source.look_ahead();
+        if let Some(keyframe) = keyframe {
+            source.skip(keyframe);
+        }
         source
+    }
+
+    /// Goes on to a keyframe of the first chunk.
+    fn skip(&mut self, keyframe: &Keyframe) {
+        while self.current().is_none_or(|recorded| recorded.index < keyframe.exit) && self.advance() {}
+        while let Some((exit, _)) = self.events.front()
+            && *exit <= keyframe.exit
+            && let Some((_, event)) = self.events.pop_front()
+        {
+            match event {
+                Event::Keyframe { number, .. } if number == keyframe.number => return,
+                Event::Checkpoint => {
+                    self.checkpoints.pop_front();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Number of the first exit that is replayed.
+    pub(crate) fn first_exit(&self) -> u64 {
+        self.first_exit
     }
 
     /// Takes chunks up to the next one that has exits.

@@ -1,6 +1,7 @@
 //! Checks of the checker: a trace is changed, written again with checksums that are right, and the replay must say where.
 
 mod inputs;
+mod keyframes;
 mod outputs;
 mod start;
 mod state;

@@ -16,6 +16,7 @@ mod multiboot;
 mod network;
 mod paravirtual;
 mod seabios;
+mod seek;
 mod stacks;
 mod support;
 mod symbols;

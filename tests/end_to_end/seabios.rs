@@ -7,8 +7,8 @@ use crate::support::plain::Plain;
 use crate::support::recorded::{Recorded, record_loaded};
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason};
-use trapline_recorder::RecordOptions;
 use trapline_recorder::guest::firmware;
+use trapline_recorder::{Every, RecordOptions};
 
 const RAM: u64 = 64 << 20;
 const LAST_WORDS: &str = "No bootable device";
@@ -52,11 +52,21 @@ fn boots_and_replays(rom: &str, clock: ClockMode) {
 
 /// Records a boot to its end; everything a boot should have shown is there.
 pub fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
+    boot_every(host, rom, clock, Every::default())
+}
+
+/// The same, with its complete state written down so often.
+pub fn boot_every(host: &Host, rom: &str, clock: ClockMode, every: Every) -> Recorded {
     let guest = firmware::load(&image("seabios", rom), RAM).unwrap();
     assert_eq!(guest.suspects, [], "every clock read of the ROM is found");
     let until = regex::bytes::Regex::new(LAST_WORDS).unwrap();
-    let options =
-        RecordOptions { clock, timeout: Some(LIMIT), until_console: Some(until), ..RecordOptions::default() };
+    let options = RecordOptions {
+        clock,
+        timeout: Some(LIMIT),
+        until_console: Some(until),
+        every,
+        ..RecordOptions::default()
+    };
     let recorded = record_loaded(host, &guest, options);
     assert_eq!(recorded.end.reason, EndReason::ConsoleMatch(LAST_WORDS.into()));
     assert_eq!(recorded.end.unclosed, []);

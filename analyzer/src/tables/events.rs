@@ -66,6 +66,7 @@ impl Row {
                 Self { address: Some(*gpa), size: Some(bytes.len() as u32), value, ..plain }
             }
             Event::FileRead { gpa, length, .. } => Self { address: Some(*gpa), size: Some(*length), ..plain },
+            Event::Keyframe { number, .. } => Self { value: Some((*number).into()), ..plain },
             Event::Jump { rip } => Self { address: Some(*rip), ..plain },
             Event::Nmi | Event::WindowRequested | Event::WindowCancelled | Event::Checkpoint => plain,
         }

@@ -166,7 +166,8 @@ impl Rows {
             | Event::TaskPriority { .. }
             | Event::MemoryWrite { .. }
             | Event::Jump { .. }
-            | Event::FileRead { .. } => {}
+            | Event::FileRead { .. }
+            | Event::Keyframe { .. } => {}
         }
     }
 

@@ -47,6 +47,7 @@ pub use report::{
     Capability, Cost, Fate, Finding, Group, InstructionFate, ModeFate, Report, SCHEMA_VERSION, Spread,
     Verdict,
 };
+pub use state::logs_writes;
 pub use syscalls::user_mode_can_call;
 pub use trouble::Trouble;
 pub use window::window_is_prompt;

@@ -10,6 +10,8 @@ use crate::kvm::{self, CAP_SREGS2};
 use crate::machine::{Machine, MachineConfig};
 use crate::{MSRS_ALLOWED, fixed_table, ioctl};
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_ioctls::Kvm;
+use std::sync::OnceLock;
 use trapline_formats::{MemoryRegion, StandIns};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
@@ -162,30 +164,57 @@ const WRITE_TWO_PAGES: &[u8] = &[
     0x88, 0x04, 0x25, 0x00, 0x30, 0x40, 0x00, // mov [EXTRA + 0x3000], al
 ];
 
-fn dirty_log(lab: &Lab<'_>) -> Answered {
+/// What the log of written pages said, twice in a row, after the guest wrote to two pages. `None`: the guest did not come to its end.
+fn logs(lab: &Lab<'_>) -> Result<Result<[Vec<u64>; 2], Stop>, MachineError> {
     let guest = lab.guest(Mode::Long, &with_end(Mode::Long, WRITE_TWO_PAGES))?;
     let memory = extra(&guest, KVM_MEM_LOG_DIRTY_PAGES)?;
     // `guest` is moved here so that it is dropped before the memory it uses.
     let mut guest = guest;
     let stop = guest.run();
     if !guest.is_end(stop) {
-        return Ok(Answer::limits(stop.to_string(), "The guest did not come to its end."));
+        return Ok(Err(stop));
     }
     let log = |guest: &Guest| guest.vm.get_dirty_log(1, EXTRA_BYTES).map_err(refused("KVM_GET_DIRTY_LOG"));
-    let first = log(&guest)?;
-    let second = log(&guest)?;
+    let logs = [log(&guest)?, log(&guest)?];
     drop(guest);
     drop(memory);
-    let exact = first.first() == Some(&0b1010);
+    Ok(Ok(logs))
+}
+
+/// The two pages, as the log should have them.
+const WRITTEN: u64 = 0b1010;
+
+/// Whether KVM logs the pages that a guest writes, all of them. Takes a few milliseconds, the first time.
+pub fn logs_writes(kvm: &Kvm) -> Result<bool, MachineError> {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Ok(*answer);
+    }
+    let logs = match logs(&Lab::new(kvm)?) {
+        Ok(logs) => logs,
+        // Not even the flag is known.
+        Err(MachineError::Refused { .. }) => return Ok(*ANSWER.get_or_init(|| false)),
+        Err(error) => return Err(error),
+    };
+    let is_there = logs.is_ok_and(|[first, _]| first.first().is_some_and(|word| word & WRITTEN == WRITTEN));
+    Ok(*ANSWER.get_or_init(|| is_there))
+}
+
+fn dirty_log(lab: &Lab<'_>) -> Answered {
+    let [first, second] = match logs(lab)? {
+        Ok(logs) => logs,
+        Err(stop) => return Ok(Answer::limits(stop.to_string(), "The guest did not come to its end.")),
+    };
+    let exact = first.first() == Some(&WRITTEN);
     let cleared = second.iter().all(|w| *w == 0);
     Ok(Answer::good_if(
         exact && cleared,
         match (exact, cleared) {
             (true, true) => "exactly the pages written, cleared by reading".to_owned(),
             (true, false) => "is not cleared by reading".to_owned(),
-            _ => format!("pages {:#b} instead of 0b1010", first.first().unwrap_or(&0)),
+            _ => format!("pages {:#b} instead of {WRITTEN:#b}", first.first().unwrap_or(&0)),
         },
-        "Checkpoints must look at all of memory instead of the pages written.",
+        "Keyframes and checkpoints must look at all of memory instead of the pages written.",
     ))
 }
 

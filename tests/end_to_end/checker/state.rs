@@ -3,6 +3,7 @@
 use crate::support::host::host;
 use crate::support::mutated::{Mutated, assert_diverged, assert_named};
 use trapline_formats::CpuState;
+use trapline_formats::digests::MemoryDigest;
 use trapline_replayer::What;
 
 fn changed_checkpoint(change: impl FnOnce(&mut CpuState), name: &str) {
@@ -54,7 +55,7 @@ fn a_shadow_is_named() {
 fn a_page_of_memory_is_named() {
     let Some(host) = host() else { return };
     let mut mutated = Mutated::of(&host, &trapline_guests::pages_64());
-    let pages = mutated.last_checkpoint().pages.as_mut().unwrap();
+    let MemoryDigest::All(pages) = &mut mutated.last_checkpoint().memory else { panic!("no pages") };
     let page = pages.iter_mut().find(|p| p.0 == 0x123).unwrap();
     page.1 ^= 1;
     let divergence = mutated.divergence(&host);

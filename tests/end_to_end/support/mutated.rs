@@ -1,7 +1,7 @@
 //! A recording whose trace is changed and replayed again.
 
 use super::host::Host;
-use super::plain::{Plain, PlainEvent, PlainExit};
+use super::plain::{Plain, PlainEvent, PlainExit, PlainKeyframe};
 use super::recorded::{Recorded, record};
 use super::replayed::try_replay;
 use std::time::Duration;
@@ -19,7 +19,11 @@ pub struct Mutated {
 impl Mutated {
     /// Records a guest.
     pub fn of(host: &Host, guest: &Guest) -> Self {
-        let recorded = record(host, guest, ClockMode::Virtual);
+        Self::of_recording(record(host, guest, ClockMode::Virtual))
+    }
+
+    /// Of a recording that is there.
+    pub fn of_recording(recorded: Recorded) -> Self {
         let plain = Plain::read(&recorded.path);
         Self { recorded, plain }
     }
@@ -60,6 +64,16 @@ impl Mutated {
         let events = &mut self.plain.exits[exit].events;
         let at = events.iter().position(is_interrupt).unwrap();
         events.remove(at)
+    }
+
+    /// A keyframe.
+    pub fn keyframe(&mut self, number: u32) -> &mut PlainKeyframe {
+        let events = self.plain.exits.iter_mut().flat_map(|exit| &mut exit.events);
+        let mut keyframes = events.filter_map(|event| match event {
+            PlainEvent::Keyframe(plain) => Some(&mut **plain),
+            _ => None,
+        });
+        keyframes.nth(number as usize).unwrap()
     }
 
     /// The last checkpoint.

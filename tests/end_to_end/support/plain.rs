@@ -3,10 +3,10 @@
 use std::path::Path;
 use trapline_formats::digests::{self, Checkpoint, Compared, DigestEncoder};
 use trapline_formats::envelope::BlockType;
-use trapline_formats::memory::{self, PAGES_PER_BLOCK};
+use trapline_formats::memory::{PAGE_BYTES, page_hash};
 use trapline_formats::{
-    ConsoleEncoder, ConsoleText, CpuState, End, Event, Header, InputEncoder, Site, Timing, TimingEncoder,
-    Trace, TraceWriter,
+    ConsoleEncoder, ConsoleText, CpuState, End, Event, Header, InputEncoder, Keyframe, Pages, Site, Timing,
+    TimingEncoder, Trace, TraceWriter,
 };
 
 /// Exits in a chunk that is written.
@@ -42,6 +42,14 @@ pub struct PlainExit {
 pub enum PlainEvent {
     Plain(Event),
     Checkpoint(Box<Checkpoint>),
+    Keyframe(Box<PlainKeyframe>),
+}
+
+/// A keyframe, with the pages that changed since the one before: (number, content).
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlainKeyframe {
+    pub keyframe: Keyframe,
+    pub pages: Vec<(u64, Vec<u8>)>,
 }
 
 impl Plain {
@@ -51,6 +59,15 @@ impl Plain {
         assert_eq!(trace.damage(), None);
         let mut pages = Vec::new();
         trace.start_memory(|number, content| pages.push((number, content.to_vec()))).unwrap();
+        let keyframes = trace.keyframes();
+        let keyframe = |number| {
+            let mut pages = Vec::new();
+            let changes = keyframes.changes(number).unwrap().unwrap();
+            keyframes.load(changes, |page, content| pages.push((page, content.to_vec()))).unwrap();
+            pages.sort_unstable();
+            let keyframe = keyframes.read(number).unwrap().unwrap();
+            PlainEvent::Keyframe(Box::new(PlainKeyframe { keyframe, pages }))
+        };
         let mut exits: Vec<PlainExit> = Vec::new();
         for chunk in trace.inputs_with_digests() {
             let (inputs, digests) = chunk.unwrap();
@@ -65,6 +82,7 @@ impl Plain {
             for (index, event) in inputs.events() {
                 exits[index as usize].events.push(match event {
                     Event::Checkpoint => PlainEvent::Checkpoint(Box::new(checkpoints.next().unwrap())),
+                    Event::Keyframe { number, .. } => keyframe(*number),
                     event => PlainEvent::Plain(event.clone()),
                 });
             }
@@ -87,10 +105,10 @@ impl Plain {
         let mut block = |kind, first, payload: Vec<u8>| writer.block(kind, first, payload).unwrap();
         block(BlockType::Header, 0, postcard::to_stdvec(&self.header).unwrap());
         block(BlockType::StartState, 0, postcard::to_stdvec(&self.start).unwrap());
-        for pages in self.pages.chunks(PAGES_PER_BLOCK) {
-            block(BlockType::Memory, 0, memory::encode(pages.iter().map(|(n, p)| (*n, p.as_slice()))));
-        }
-        block(BlockType::Sites, 0, postcard::to_stdvec(&self.sites).unwrap());
+        in_blocks(&self.pages, |pages| writer.start_memory(pages).unwrap());
+        writer.sites(0, self.sites.clone()).unwrap();
+        self.write_keyframes(&mut writer);
+        let mut block = |kind, first, payload: Vec<u8>| writer.block(kind, first, payload).unwrap();
         let mut timing = TimingEncoder::default();
         self.timing.iter().for_each(|t| timing.push(*t));
         block(BlockType::Timing, 0, timing.take());
@@ -109,6 +127,10 @@ impl Plain {
                             inputs.event(&Event::Checkpoint);
                             digests.checkpoint((**checkpoint).clone());
                         }
+                        PlainEvent::Keyframe(plain) => {
+                            let Keyframe { number, carried, .. } = plain.keyframe;
+                            inputs.event(&Event::Keyframe { number, carried });
+                        }
                     }
                 }
             }
@@ -119,7 +141,17 @@ impl Plain {
         if let Some(end) = &self.end {
             block(BlockType::End, self.exits.len() as u64, postcard::to_stdvec(end).unwrap());
         }
+        writer.index().unwrap();
         writer.finish().unwrap();
+    }
+
+    fn write_keyframes(&self, writer: &mut TraceWriter) {
+        for event in self.exits.iter().flat_map(|exit| &exit.events) {
+            let PlainEvent::Keyframe(plain) = event else { continue };
+            in_blocks(&plain.pages, |pages| writer.keyframe_pages(plain.keyframe.exit, pages).unwrap());
+            let changes = plain.pages.len() as u64;
+            writer.keyframe(Keyframe { changes, ..plain.keyframe.clone() }).unwrap();
+        }
     }
 
     /// What crossed inward, and what the guest did about it: all that two recordings of one guest can have in common.
@@ -130,6 +162,10 @@ impl Plain {
                 .map(|event| match event {
                     PlainEvent::Plain(event) => event.clone(),
                     PlainEvent::Checkpoint(_) => Event::Checkpoint,
+                    PlainEvent::Keyframe(plain) => {
+                        let Keyframe { number, carried, .. } = plain.keyframe;
+                        Event::Keyframe { number, carried }
+                    }
                 })
                 .collect()
         };
@@ -137,5 +173,19 @@ impl Plain {
             .iter()
             .map(|exit| (&self.sites[exit.site], exit.data.as_slice(), exit.fault, events(exit)))
             .collect()
+    }
+}
+
+fn in_blocks(pages: &[(u64, Vec<u8>)], mut write: impl FnMut(Pages)) {
+    let mut block = Pages::new();
+    for (number, content) in pages {
+        let content: &[u8; PAGE_BYTES] = content.as_slice().try_into().unwrap();
+        block.push(*number, page_hash(content), content);
+        if block.is_full() {
+            write(std::mem::replace(&mut block, Pages::new()));
+        }
+    }
+    if !block.is_empty() {
+        write(block);
     }
 }

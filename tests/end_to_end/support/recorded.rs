@@ -10,7 +10,7 @@ use trapline_guests::{Ends, Guest, Mode};
 use trapline_machine::Machine;
 use trapline_recorder::guest::flat;
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{ConsoleInput, Progress, RecordOptions, Recorder};
+use trapline_recorder::{ConsoleInput, Every, Progress, RecordOptions, Recorder};
 
 /// RAM of an assembly guest: `mmio.s` knows where it ends.
 pub const RAM: u64 = 4 << 20;
@@ -39,6 +39,11 @@ impl Recorded {
 
 /// Records an assembly guest until it ends.
 pub fn record(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
+    record_every(host, guest, clock, Every::default())
+}
+
+/// The same, with its complete state written down so often.
+pub fn record_every(host: &Host, guest: &Guest, clock: ClockMode, every: Every) -> Recorded {
     let mode = match guest.mode {
         Mode::Bits16 => flat::Mode::Bits16,
         Mode::Bits32 => flat::Mode::Bits32,
@@ -49,6 +54,7 @@ pub fn record(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
         clock,
         timeout: Some(if guest.ends == Ends::Never { WATCH } else { LIMIT }),
         input: ConsoleInput::from_bytes(guest.types.as_bytes().to_vec()),
+        every,
         ..RecordOptions::default()
     };
     record_loaded(host, &loaded, options)

@@ -9,7 +9,12 @@ use trapline_replayer::{Divergence, Outcome, Progress, ReplayError, ReplayOption
 
 /// A finished, faithful replay.
 pub struct Replayed {
+    pub first_exit: u64,
     pub exits: u64,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+    /// Page tables that differ in accessed bits: (exit, page).
+    pub accessed: Vec<(u64, u64)>,
     /// What was printed, by channel.
     pub console: BTreeMap<u8, Vec<u8>>,
     pub machine: Machine,
@@ -39,7 +44,14 @@ pub fn attempt(
         }
     })?;
     Ok(match replay.outcome {
-        Outcome::Faithful => Ok(Replayed { exits: replay.exits, console, machine: replay.machine }),
+        Outcome::Faithful => Ok(Replayed {
+            first_exit: replay.first_exit,
+            exits: replay.exits,
+            notes: replay.notes,
+            accessed: replay.accessed,
+            console,
+            machine: replay.machine,
+        }),
         Outcome::Diverged(divergence) => Err(divergence),
     })
 }

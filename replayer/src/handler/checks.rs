@@ -1,0 +1,121 @@
+//! What is compared at checkpoints and keyframes: the complete state, and memory page by page.
+
+use super::ReplayHandler;
+use crate::divergence::What;
+use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
+use crate::error::ReplayError;
+use crate::memory_check;
+use crate::observer::Observer;
+use crate::page;
+use trapline_formats::digests::MemoryDigest;
+use trapline_formats::memory::PAGE_BYTES;
+use trapline_formats::{CpuState, Difference, ExitKind, Gpa};
+use trapline_machine::{Machine, MachineError};
+
+impl<O: Observer> ReplayHandler<'_, O> {
+    /// Compares the complete state with a checkpoint.
+    #[cold]
+    pub(super) fn check(&mut self, machine: &Machine) -> Result<(), ReplayError> {
+        let Some(checkpoint) = self.source.next_checkpoint() else { return Ok(()) };
+        if !self.check_state(machine, &checkpoint.cpu)? {
+            return Ok(());
+        }
+        let differences = match checkpoint.memory {
+            MemoryDigest::None => return Ok(()),
+            MemoryDigest::All(pages) => self.memory.compare_all(machine, &pages)?,
+            MemoryDigest::Changed(_) if self.elsewhere.is_some() => return Ok(self.memory.pass(machine)?),
+            MemoryDigest::Changed(pages) => self.memory.compare(machine, pages.into_iter())?,
+        };
+        self.judge(machine, differences)
+    }
+
+    /// Compares the complete state with a keyframe, or takes it over where it is carried.
+    #[cold]
+    pub(super) fn keyframe(
+        &mut self,
+        machine: &mut Machine,
+        number: u32,
+        carried: bool,
+    ) -> Result<(), ReplayError> {
+        let (keyframe, changes) = match self.memory.read(number) {
+            Ok((keyframe, changes)) => (keyframe, changes),
+            Err(error) if carried => return Err(error.into()),
+            // It is there to be compared, and to start from: what follows can be replayed without.
+            Err(error) => {
+                self.notes.push(format!("keyframe {number} was not compared: {error}"));
+                return Ok(self.memory.pass(machine)?);
+            }
+        };
+        if carried {
+            return self.memory.carry(machine, &keyframe, &changes);
+        }
+        self.memory.note(number, &changes);
+        if !self.check_state(machine, &keyframe.cpu)? {
+            return Ok(());
+        }
+        if self.elsewhere.is_some() {
+            return Ok(self.memory.pass(machine)?);
+        }
+        let recorded = changes.iter().map(|change| (change.page, change.hash));
+        let differences = self.memory.compare(machine, recorded)?;
+        self.judge(machine, differences)
+    }
+
+    fn check_state(&mut self, machine: &Machine, recorded: &CpuState) -> Result<bool, ReplayError> {
+        let differences = self.state_differences(machine, recorded)?;
+        let is_same = differences.is_empty();
+        if !is_same {
+            self.diverge(What::State, None, differences, "after the exit's instruction completed".into());
+        }
+        Ok(is_same)
+    }
+
+    fn state_differences(
+        &self,
+        machine: &Machine,
+        recorded: &CpuState,
+    ) -> Result<Vec<Difference>, MachineError> {
+        let replayed = machine.save()?;
+        if self.elsewhere.is_none() {
+            return Ok(recorded.differences(&replayed));
+        }
+        let kind = self.source.current().map(|r| self.recorded_sites[r.site as usize].kind);
+        if kind == Some(ExitKind::Shutdown) {
+            return Ok(Vec::new());
+        }
+        Ok(Elsewhere::differences(recorded, &replayed, machine))
+    }
+
+    /// Diverges for pages that differ, unless that is explained.
+    fn judge(
+        &mut self,
+        machine: &Machine,
+        differences: Vec<memory_check::Difference>,
+    ) -> Result<(), ReplayError> {
+        let mut unexplained = Vec::new();
+        for difference in differences {
+            let mut replayed = vec![0; PAGE_BYTES];
+            machine.memory().read(Gpa(difference.page * PAGE_BYTES as u64), &mut replayed)?;
+            if self.elsewhere.is_some() {
+                if !is_same_but_for_resume_flag(&replayed, difference.recorded) {
+                    unexplained.push(page::hashes(difference, self.memory.zeros()));
+                }
+                continue;
+            }
+            match self.memory.recorded(difference) {
+                Some(recorded) if page::differs_in_accessed_bits(&recorded, &replayed, machine.memory()) => {
+                    self.memory.explain(difference);
+                    let exit = self.source.current().map_or(self.exits, |r| r.index);
+                    self.accessed.push((exit, difference.page));
+                }
+                Some(recorded) => unexplained.push(page::first_byte(difference.page, &recorded, &replayed)),
+                None => unexplained.push(page::hashes(difference, self.memory.zeros())),
+            }
+        }
+        if !unexplained.is_empty() {
+            let note = "the first byte that differs of each page, or its XXH3-64 where the trace does not hold the page";
+            self.diverge(What::Memory, None, unexplained, note.into());
+        }
+        Ok(())
+    }
+}
