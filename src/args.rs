@@ -248,6 +248,9 @@ pub struct Report {
     /// The form of the report.
     #[arg(long, default_value = "text")]
     pub format: Format,
+    /// How often each time occurred: of JSON, in it; of CSV and Parquet, that table instead of the rows.
+    #[arg(long)]
+    pub histograms: bool,
     /// Write the report here.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -346,6 +349,10 @@ pub enum Format {
     Parquet,
     /// One page for a browser, offline, with pictures; by instruction.
     Html,
+    /// A log for the tools of HdrHistogram: two tagged histograms for each row, in nanoseconds.
+    Hdr,
+    /// The percentile distribution of the VMM times of all exits but HLT, for HdrHistogram's plotter, in microseconds.
+    Hgrm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

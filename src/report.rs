@@ -3,9 +3,9 @@
 use crate::CONDITION_HOLDS;
 use crate::args::{By, Format, Report};
 use crate::{prices, progress};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::Write;
-use trapline_analyzer::{self as analyzer, Comparison, Condition, SymbolFile, Symbols};
+use trapline_analyzer::{self as analyzer, Comparison, Condition, Options, SymbolFile, Symbols};
 use trapline_formats::Trace;
 
 /// Columns of the text report.
@@ -20,9 +20,14 @@ pub fn run(args: &Report) -> Result<u8> {
         bail!("--fail-if is by instruction: leave out --by");
     }
     if args.against.is_some()
-        && (args.by != By::Instruction || matches!(args.format, Format::Csv | Format::Parquet))
+        && (args.by != By::Instruction || !matches!(args.format, Format::Text | Format::Html | Format::Json))
     {
         bail!("--against is by instruction, as text, HTML or JSON");
+    }
+    if args.histograms
+        && (args.against.is_some() || !matches!(args.format, Format::Json | Format::Csv | Format::Parquet))
+    {
+        bail!("--histograms is for --format json, csv or parquet, of one recording");
     }
     if args.naming.stacks && args.by != By::Instruction {
         bail!("--stacks is by instruction: leave out --by");
@@ -46,7 +51,9 @@ pub fn run(args: &Report) -> Result<u8> {
         By::Address => analyzer::By::Address,
     };
     let mut progress = |exits| bar.set_position(exits);
-    let report = analyzer::Report::with_prices(&trace, by, names, list.as_ref(), &mut progress);
+    let histograms = args.histograms || matches!(args.format, Format::Hdr | Format::Hgrm);
+    let options = Options { by, symbols: names, prices: list.as_ref(), histograms, ..Options::default() };
+    let report = analyzer::Report::with(&trace, options, &mut progress);
     bar.finish_and_clear();
     let report = report?;
     let status = check(&report, &args.fail_if)?;
@@ -57,7 +64,8 @@ pub fn run(args: &Report) -> Result<u8> {
         let other = Trace::open(other)?;
         let names = symbols(&other, &args.naming.symbols, args.naming.no_symbols)?;
         let list = prices::choose(&other, args.prices.as_ref())?;
-        let before = analyzer::Report::with_prices(&other, by, names, list.as_ref(), &mut |_| {})?;
+        let options = Options { by, symbols: names, prices: list.as_ref(), ..Options::default() };
+        let before = analyzer::Report::with(&other, options, &mut |_| {})?;
         let comparison = Comparison::of(&report, &before, args.least_change);
         let text = match args.format {
             Format::Json => comparison.to_json()?,
@@ -67,20 +75,28 @@ pub fn run(args: &Report) -> Result<u8> {
         write(&text, args.output.as_deref(), args.force)?;
         return Ok(status);
     }
-    match (args.format, &args.output) {
-        (Format::Parquet, None) => bail!("--format parquet needs -o FILE: it is not for terminals"),
-        (Format::Parquet, Some(path)) => report.to_parquet(path, top_rows, args.force)?,
-        (format, output) => {
-            let text = match format {
-                Format::Text => report.to_text(top, WIDTH),
-                Format::Html => report.to_html(&trace, top_rows)?,
-                Format::Json => report.to_json(top_rows)?,
-                _ => report.to_csv(top_rows)?,
-            };
-            write(&text, output.as_deref(), args.force)?;
-        }
-    }
+    print(&report, &trace, args, top)?;
     Ok(status)
+}
+
+/// Puts the report in its form, and where it goes.
+fn print(report: &analyzer::Report, trace: &Trace, args: &Report, top: Option<usize>) -> Result<()> {
+    let rows = args.top.filter(|n| *n > 0);
+    let text = match (args.format, &args.output) {
+        (Format::Parquet, None) => bail!("--format parquet needs -o FILE: it is not for terminals"),
+        (Format::Parquet, Some(path)) if args.histograms => {
+            return Ok(report.histograms_to_parquet(path, rows, args.force)?);
+        }
+        (Format::Parquet, Some(path)) => return Ok(report.to_parquet(path, rows, args.force)?),
+        (Format::Text, _) => report.to_text(top, WIDTH),
+        (Format::Html, _) => report.to_html(trace, rows)?,
+        (Format::Json, _) => report.to_json(rows)?,
+        (Format::Csv, _) if args.histograms => report.histograms_to_csv(rows)?,
+        (Format::Csv, _) => report.to_csv(rows)?,
+        (Format::Hdr, _) => report.to_hdr_log(rows)?,
+        (Format::Hgrm, _) => report.to_hgrm(),
+    };
+    write(&text, args.output.as_deref(), args.force)
 }
 
 /// The exit status that conditions ask for; says which hold.
@@ -92,9 +108,7 @@ fn check(report: &analyzer::Report, conditions: &[Condition]) -> Result<u8> {
     }
     let mut status = 0;
     for condition in conditions {
-        let Some(measured) = condition.measure(report) else {
-            bail!("--fail-if '{condition}' asks for times, and the trace has none");
-        };
+        let measured = condition.measure(report).map_err(|why| anyhow!("--fail-if '{condition}' {why}"))?;
         if measured.sites == 0 {
             eprintln!("trapline: --fail-if '{condition}': no site has this name");
         }

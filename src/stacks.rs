@@ -19,7 +19,7 @@ pub fn symbols(trace: &Trace, naming: &Naming, quiet: bool) -> Result<Result<Sym
             Ok(stacks) => stacks,
             Err(divergence) => return Ok(Err(divergence)),
         };
-    Ok(Ok(Symbols::of_sources(trace, &sources).with_stacks(stacks)))
+    Ok(Ok(Symbols::of_sources(trace, &sources).with_stacks(trace, stacks)))
 }
 
 /// Tells of a divergence where no report goes: stacks of an execution that was another one would be somebody else's.

@@ -23,13 +23,19 @@ pub(crate) struct SiteTime {
     pub(crate) vmm: u128,
 }
 
+impl SiteTime {
+    fn of(tally: &Tally) -> Self {
+        Self { timed: tally.vmm.count(), guest: tally.guest.total(), vmm: tally.vmm.total() }
+    }
+}
+
 /// The counts of a whole trace.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     /// One per group.
     pub(crate) tallies: Vec<Tally>,
-    /// One per site.
-    pub(crate) sites: Vec<SiteTime>,
+    /// One per site; none where every site is a group, whose tally says the same.
+    sites: Vec<SiteTime>,
     /// Guest intervals by kind of exit.
     pub(crate) intervals: Intervals,
     /// How devices are used.
@@ -61,8 +67,11 @@ impl Aggregate {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
         let mut all = Self {
-            tallies: vec![Tally::default(); groups.members.len()],
-            sites: vec![SiteTime::default(); trace.sites().len()],
+            tallies: vec![Tally::default(); groups.len()],
+            sites: match groups {
+                Groups::Sites(_) => Vec::new(),
+                Groups::Shared { .. } => vec![SiteTime::default(); trace.sites().len()],
+            },
             intervals: Intervals::default(),
             habits: Habits::new(trace.sites(), names),
             pci: ConfigAccesses::default(),
@@ -90,8 +99,8 @@ impl Aggregate {
             let id = exit.site as usize;
             self.order.push(exit.site);
             // The decoder has checked the site; a missing one is skipped rather than trusted.
-            let Some((site, group)) = sites.get(id).zip(groups.of_site.get(id)) else { continue };
-            self.tallies[*group as usize].add(site, &exit);
+            let Some(site) = sites.get(id) else { continue };
+            self.tallies[groups.of(exit.site)].add(site, &exit);
             self.habits.add(site, &exit);
             self.pci.add(site, &exit);
         }
@@ -102,26 +111,30 @@ impl Aggregate {
         let is_interrupt = |event: &Event| matches!(event, Event::Interrupt { .. } | Event::Nmi);
         self.interrupts += batch.inputs.events().filter(|(_, event)| is_interrupt(event)).count() as u64;
     }
+
     /// Adds the timings of a batch, one purpose after another: loops as short as these wait for memory many exits at a time.
     fn time(&mut self, timings: &[Timing], sites: &[Site], groups: &Groups) {
-        let timed = || self.order.iter().map(|&site| site as usize).zip(timings);
-        for (id, timing) in timed() {
-            if let Some(&group) = groups.of_site.get(id) {
-                self.tallies[group as usize].vmm.add(timing.vmm);
-            }
+        let timed = || self.order.iter().zip(timings).filter(|(id, _)| (**id as usize) < sites.len());
+        for (&id, timing) in timed() {
+            self.tallies[groups.of(id)].vmm.add(timing.vmm);
         }
-        for (id, timing) in timed() {
-            if let Some(&group) = groups.of_site.get(id) {
-                self.tallies[group as usize].guest.add(timing.guest);
-            }
+        for (&id, timing) in timed() {
+            self.tallies[groups.of(id)].guest.add(timing.guest);
         }
-        for (id, &timing) in timed() {
-            let Some((site, time)) = sites.get(id).zip(self.sites.get_mut(id)) else { continue };
-            self.intervals.add(site, timing);
-            time.timed += 1;
-            time.guest += u128::from(timing.guest);
-            time.vmm += u128::from(timing.vmm);
+        for (&id, &timing) in timed() {
+            self.intervals.add(&sites[id as usize], timing);
             self.timed += 1;
+            if let Some(time) = self.sites.get_mut(id as usize) {
+                time.timed += 1;
+                time.guest += u128::from(timing.guest);
+                time.vmm += u128::from(timing.vmm);
+            }
         }
+    }
+
+    /// The timings of a site.
+    pub(crate) fn site(&self, id: u32) -> SiteTime {
+        // Where there are none by site, a tally is one of a site.
+        self.sites.get(id as usize).copied().unwrap_or_else(|| SiteTime::of(&self.tallies[id as usize]))
     }
 }

@@ -138,6 +138,11 @@ impl<'a> Side<'a> {
         Self { report, cells: Cells(&report.table) }
     }
 
+    /// The rows of one site each.
+    fn rows(&self) -> Vec<usize> {
+        (0..self.report.table.height()).filter(|&row| self.cells.u32("site", row).is_some()).collect()
+    }
+
     /// The key of a row; `None` where it has none of this way.
     fn key(&self, way: &str, row: usize) -> Option<Key> {
         let text = |name: &str| self.cells.str(name, row).map(str::to_owned);
@@ -176,8 +181,7 @@ type Paired = (Option<usize>, Option<usize>, Option<&'static str>);
 
 impl Sides<'_> {
     fn pairs(&self) -> Vec<Paired> {
-        let mut before: Vec<_> = (0..self.before.report.table.height()).collect();
-        let mut now: Vec<_> = (0..self.now.report.table.height()).collect();
+        let (mut before, mut now) = (self.before.rows(), self.now.rows());
         let mut pairs = Vec::new();
         for way in WAYS {
             let theirs = self.before.unique(way, &before);

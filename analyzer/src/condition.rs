@@ -2,9 +2,10 @@
 
 use crate::by::By;
 use crate::cells::Cells;
-use crate::report::Report;
+use crate::report::{Report, Shared};
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// What is measured of the sites that a condition names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,23 @@ pub struct Measured {
     /// What was measured.
     pub value: f64,
     /// Sites that the name stands for.
-    pub sites: usize,
+    pub sites: u64,
+}
+
+/// Why a condition could not be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Unmeasured {
+    /// A row is no site.
+    #[error("is on sites, and the report is not by site")]
+    NotBySite,
+    /// The trace has no times.
+    #[error("asks for times, and the trace has none")]
+    NoTimes,
+    /// Not every site has a row, so nobody knows which ones have the name.
+    #[error(
+        "names some sites, and the trace has so many that not all are told apart: only `*` can be asked for"
+    )]
+    SitesShareARow,
 }
 
 impl FromStr for Condition {
@@ -87,16 +104,25 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
-    /// Measures a report by site. `None` where the report is not by site, or has no times and the condition asks for them.
-    pub fn measure(&self, report: &Report) -> Option<Measured> {
+    /// Measures a report by site.
+    pub fn measure(&self, report: &Report) -> Result<Measured, Unmeasured> {
         let is_timed = report.totals.timed_exits > 0 || report.totals.exits == 0;
-        if report.by != By::Site || self.metric != Metric::Count && !is_timed {
-            return None;
+        let is_all = self.name.bytes().all(|b| b == b'*');
+        if report.by != By::Site {
+            return Err(Unmeasured::NotBySite);
+        }
+        if self.metric != Metric::Count && !is_timed {
+            return Err(Unmeasured::NoTimes);
+        }
+        if report.shared != Shared::default() && !is_all {
+            return Err(Unmeasured::SitesShareARow);
         }
         let cells = Cells(&report.table);
-        let rows: Vec<_> = (0..report.table.height()).filter(|&row| self.names(cells, row)).collect();
+        let is_named = |row: &usize| is_all || self.names(cells, *row);
+        let rows: Vec<_> = (0..report.table.height()).filter(is_named).collect();
         let value = rows.iter().map(|&row| self.value(cells, row)).sum();
-        Some(Measured { holds: (self.holds)(value, self.limit), value, sites: rows.len() })
+        let sites: u64 = rows.iter().map(|&row| cells.u32("sites", row).map_or(0, u64::from)).sum();
+        Ok(Measured { holds: (self.holds)(value, self.limit), value, sites })
     }
 
     fn value(&self, cells: Cells<'_>, row: usize) -> f64 {

@@ -38,6 +38,9 @@ pub enum AnalyzerError {
     /// A result cannot be serialized.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// A histogram cannot be compressed.
+    #[error("cannot compress a histogram: {0}")]
+    Compress(std::io::Error),
     /// The thread that decodes the trace cannot be started, or died.
     #[error("cannot decode {path} on a thread of its own: {reason}")]
     Thread {

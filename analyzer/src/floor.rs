@@ -5,7 +5,7 @@
 //! to nothing between two exits: its shortest intervals *are* the path. So the path of a kind of exit is taken to be
 //! the first percentile of its intervals; where a kind is too rare for that, the first percentile of all.
 
-use crate::histogram::Histogram;
+use crate::durations::Durations;
 use trapline_formats::{ExitKind, Site, Timing};
 
 /// A kind needs this many exits for a floor of its own: 10/(1 % from the end), as for a 99th percentile.
@@ -16,7 +16,7 @@ const PERCENT: u64 = 1;
 /// in the guest. So is HLT, which is no cost.
 #[derive(Debug, Default)]
 pub(crate) struct Intervals {
-    kinds: [Histogram; ExitKind::ALL.len()],
+    kinds: [Durations; ExitKind::ALL.len()],
 }
 
 /// The estimated path of one kind of exit.
@@ -43,7 +43,8 @@ impl Intervals {
 
     /// The estimates for all kinds, in the order of their discriminants.
     pub(crate) fn floors(&self) -> [PathFloor; ExitKind::ALL.len()] {
-        let all = Histogram::merged(&self.kinds);
+        let mut all = Durations::default();
+        self.kinds.iter().for_each(|kind| all.merge(kind));
         ExitKind::ALL.map(|kind| {
             let own = &self.kinds[kind as usize];
             let enough = own.count() >= ENOUGH;

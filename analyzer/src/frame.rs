@@ -6,48 +6,40 @@ use crate::output::Output;
 use crate::report::Report;
 use crate::schema;
 use polars::prelude::*;
+use std::ops::Range;
 use std::path::Path;
 
 /// Addresses and values of 64 bits, which spreadsheets and JSON readers would round: hexadecimal in text formats.
 const HEXADECIMAL: [&str; 4] = ["instruction_address", "symbol_offset", "address", "constant_value"];
 
 impl Report {
-    /// The table with at most `top` rows of costs. Rows of idleness are always there.
-    pub fn rows(&self, top: Option<usize>) -> Result<DataFrame, AnalyzerError> {
+    /// The places in the table of at most `top` rows of costs, and of all rows of idleness.
+    pub(crate) fn places(&self, top: Option<usize>) -> [Range<usize>; 2] {
         let cells = Cells(&self.table);
         let height = self.table.height();
         let costs = (0..height).filter(|&r| cells.bool("idle", r) == Some(false)).count();
-        let kept = top.unwrap_or(costs).min(costs);
-        if kept == costs {
+        [0..top.unwrap_or(costs).min(costs), costs..height]
+    }
+
+    /// The table with at most `top` rows of costs. Rows of idleness are always there.
+    pub fn rows(&self, top: Option<usize>) -> Result<DataFrame, AnalyzerError> {
+        let [costs, idle] = self.places(top);
+        if costs.end == idle.start {
             return Ok(self.table.clone());
         }
-        let idle = self.table.slice(costs as i64, height - costs);
-        self.table.slice(0, kept).vstack(&idle).map_err(AnalyzerError::table("cut the table"))
+        let idle = self.table.slice(idle.start as i64, idle.len());
+        self.table.slice(0, costs.len()).vstack(&idle).map_err(AnalyzerError::table("cut the table"))
     }
 
     /// The table as CSV, with a line of names first; nulls are empty, addresses hexadecimal.
     pub fn to_csv(&self, top: Option<usize>) -> Result<String, AnalyzerError> {
-        let mut rows = self.rows_as_text(top)?;
-        let mut bytes = Vec::new();
-        CsvWriter::new(&mut bytes)
-            .finish(&mut rows)
-            .map_err(AnalyzerError::table("write the table as CSV"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        csv(self.rows_as_text(top)?)
     }
 
     /// Writes the table as Parquet. An existing file is an error unless `replace` is set.
     pub fn to_parquet(&self, path: &Path, top: Option<usize>, replace: bool) -> Result<(), AnalyzerError> {
-        let mut rows = self.rows(top)?;
-        let output = Output::create(path, replace)?;
-        let error = |source| AnalyzerError::Parquet { path: path.to_owned(), source };
-        ParquetWriter::new(output.file())
-            .with_key_value_metadata(Some(schema::metadata(
-                schema::REPORT,
-                &[("trapline.by", self.by.name())],
-            )))
-            .finish(&mut rows)
-            .map_err(error)?;
-        output.finish()
+        let metadata = schema::metadata(schema::REPORT, &[("trapline.by", self.by.name())]);
+        parquet(self.rows(top)?, metadata, path, replace)
     }
 
     /// The rows with what text formats would round as hexadecimal text.
@@ -65,4 +57,27 @@ impl Report {
             .and_then(|columns| DataFrame::new(rows.height(), columns))
             .map_err(AnalyzerError::table("convert the table to text"))
     }
+}
+
+/// A table as CSV.
+pub(crate) fn csv(mut rows: DataFrame) -> Result<String, AnalyzerError> {
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).finish(&mut rows).map_err(AnalyzerError::table("write the table as CSV"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Writes a table as Parquet.
+pub(crate) fn parquet(
+    mut rows: DataFrame,
+    metadata: KeyValueMetadata,
+    path: &Path,
+    replace: bool,
+) -> Result<(), AnalyzerError> {
+    let output = Output::create(path, replace)?;
+    let error = |source| AnalyzerError::Parquet { path: path.to_owned(), source };
+    ParquetWriter::new(output.file())
+        .with_key_value_metadata(Some(metadata))
+        .finish(&mut rows)
+        .map_err(error)?;
+    output.finish()
 }

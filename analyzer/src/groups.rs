@@ -8,11 +8,18 @@ use trapline_formats::{ExitKind, Instruction, Site, Space};
 
 /// Sites by group.
 #[derive(Debug)]
-pub(crate) struct Groups {
-    /// The group of each site.
-    pub(crate) of_site: Vec<u32>,
-    /// The sites of each group, ascending. No group is empty.
-    pub(crate) members: Vec<Vec<u32>>,
+pub(crate) enum Groups {
+    /// Every site is a group of its own: so many.
+    Sites(u32),
+    /// The others.
+    Shared {
+        /// The group of each site.
+        of_site: Vec<u32>,
+        /// The sites, those of a group together, ascending.
+        order: Vec<u32>,
+        /// Where in `order` each group starts; and where the last one ends.
+        starts: Vec<u32>,
+    },
 }
 
 /// What sites of one group have in common. HLT is idleness and shares no row with a cost.
@@ -31,18 +38,57 @@ enum Key<'a> {
 
 impl Groups {
     pub(crate) fn new(by: By, sites: &[Site], names: &Names, symbols: &Symbols) -> Self {
-        let mut numbers = BTreeMap::new();
-        let mut groups = Self { of_site: Vec::with_capacity(sites.len()), members: Vec::new() };
-        for (id, site) in sites.iter().enumerate() {
-            let id = id as u32;
-            let group = *numbers.entry(key(by, id, site, names, symbols)).or_insert(groups.members.len());
-            groups.of_site.push(group as u32);
-            match groups.members.get_mut(group) {
-                Some(members) => members.push(id),
-                None => groups.members.push(vec![id]),
-            }
+        if by == By::Site {
+            return Self::Sites(sites.len() as u32);
         }
-        groups
+        let mut numbers = BTreeMap::new();
+        let mut starts: Vec<u32> = vec![0];
+        let mut of_site = Vec::with_capacity(sites.len());
+        for (id, site) in (0..).zip(sites) {
+            let next = numbers.len() as u32;
+            let group = *numbers.entry(key(by, id, site, names, symbols)).or_insert(next);
+            if group == next {
+                starts.push(0);
+            }
+            starts[group as usize + 1] += 1;
+            of_site.push(group);
+        }
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let (mut order, mut next) = (vec![0; of_site.len()], starts.clone());
+        for (id, &group) in (0..).zip(&of_site) {
+            let place = &mut next[group as usize];
+            order[*place as usize] = id;
+            *place += 1;
+        }
+        Self::Shared { of_site, order, starts }
+    }
+
+    /// How many; none is empty.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Sites(sites) => *sites as usize,
+            Self::Shared { starts, .. } => starts.len() - 1,
+        }
+    }
+
+    /// The group of a site that exists.
+    #[inline]
+    pub(crate) fn of(&self, site: u32) -> usize {
+        match self {
+            Self::Sites(_) => site as usize,
+            Self::Shared { of_site, .. } => of_site[site as usize] as usize,
+        }
+    }
+
+    /// The sites of a group, ascending.
+    pub(crate) fn members(&self, group: usize) -> impl Iterator<Item = u32> + Clone {
+        let (range, order) = match self {
+            Self::Sites(_) => (group as u32..group as u32 + 1, &[][..]),
+            Self::Shared { order, starts, .. } => (starts[group]..starts[group + 1], order.as_slice()),
+        };
+        range.map(move |i| order.get(i as usize).copied().unwrap_or(i))
     }
 }
 

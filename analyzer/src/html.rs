@@ -9,7 +9,7 @@ mod pictures;
 
 use crate::cells::Cells;
 use crate::error::AnalyzerError;
-use crate::labels::{Label, labels};
+use crate::labels::Labels;
 use crate::report::Report;
 use crate::stack_costs::StackCost;
 use crate::stacks::Caller;
@@ -28,10 +28,10 @@ const MOST_ROWS: usize = 1000;
 impl Report {
     /// The report by site as an HTML page, with at most `top` rows. The trace is read once more, for the pictures.
     pub fn to_html(&self, trace: &Trace, top: Option<usize>) -> Result<String, AnalyzerError> {
-        let labels = labels(trace, &self.symbols, &self.pci);
         let table = self.rows(Some(top.unwrap_or(MOST_ROWS)))?;
         let cells = Cells(&table);
         let sites: Vec<u32> = (0..table.height()).filter_map(|row| cells.u32("site", row)).collect();
+        let labels = Labels::new(trace, &self.symbols, &self.pci, sites.iter().copied());
         let pictures = Pictures::of(self, trace, &sites)?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let title = trapline_formats::printable(name.as_bytes(), false);
@@ -47,7 +47,7 @@ impl Report {
             "legend": self.cost_in_words(),
             "totals": self.totals,
             "sites": rows,
-            "sites_in_all": self.table.height(),
+            "sites_in_all": self.table.height() as u64 + (self.shared.costs + self.shared.idle).saturating_sub(1),
             "time": pictures.time(),
             "phases": phases::phases(&pictures, &labels),
             "suggestions": self.suggestions,
@@ -78,9 +78,9 @@ impl Report {
 }
 
 /// A row of the table.
-fn html_row(cells: Cells<'_>, row: usize, labels: &[Label], pictures: &Pictures) -> Option<Value> {
+fn html_row(cells: Cells<'_>, row: usize, labels: &Labels, pictures: &Pictures) -> Option<Value> {
     let site = cells.u32("site", row)?;
-    let label = labels.get(site as usize)?;
+    let label = labels.of(site);
     Some(json!({
         "site": site,
         "idle": cells.bool("idle", row),

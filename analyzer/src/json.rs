@@ -3,6 +3,7 @@
 use crate::by::By;
 use crate::cells::Cells;
 use crate::error::AnalyzerError;
+use crate::histograms::Step;
 use crate::names::space_name;
 use crate::report::Report;
 use crate::schema::{REPORT, SCHEMA_VERSION};
@@ -34,9 +35,11 @@ struct Document<'a> {
     prices: Option<ListSummary<'a>>,
     suggestions: &'a [Suggestion],
     stacks: Option<Vec<StackFacts>>,
+    histograms: Option<Vec<HistogramFacts>>,
     unclaimed: Vec<UnclaimedFacts>,
     unclosed: Vec<UnclosedFacts>,
     rows_in_all: usize,
+    groups_that_share_a_row: u64,
     rows: Rows,
 }
 
@@ -137,6 +140,13 @@ impl CallerFacts {
     }
 }
 
+/// The histograms of a row.
+#[derive(Serialize)]
+struct HistogramFacts {
+    vmm: Vec<Step>,
+    guest: Vec<Step>,
+}
+
 #[derive(Serialize)]
 struct UnclaimedFacts {
     space: &'static str,
@@ -190,6 +200,7 @@ impl Report {
             }),
             suggestions: &self.suggestions,
             stacks: self.symbols.stacks().filter(|_| self.by == By::Site).map(|s| self.stack_facts(s, &rows)),
+            histograms: (!self.times.is_empty()).then(|| self.histogram_facts(top)),
             unclaimed: end
                 .map_or(Vec::new(), |end| end.unclaimed.iter().map(|u| self.unclaimed_facts(u)).collect()),
             unclosed: end.map_or(Vec::new(), |end| {
@@ -201,6 +212,7 @@ impl Report {
                 end.unclosed.iter().map(facts).collect()
             }),
             rows_in_all: self.table.height(),
+            groups_that_share_a_row: self.shared.costs + self.shared.idle,
             rows: Rows(rows),
         };
         let mut text = serde_json::to_string_pretty(&document)?;
@@ -279,6 +291,15 @@ impl Report {
             callers: s.stack.into_iter().flat_map(|n| stacks.callers(n)).map(CallerFacts::of).collect(),
         };
         self.stacks.iter().filter(|s| sites.contains(&s.site)).map(facts).collect()
+    }
+
+    /// The histograms of the rows, in their order.
+    fn histogram_facts(&self, top: Option<usize>) -> Vec<HistogramFacts> {
+        let facts = |(_, times)| {
+            let [vmm, guest] = self.row_steps(times);
+            HistogramFacts { vmm, guest }
+        };
+        self.row_times(top).map(facts).collect()
     }
 
     fn unclaimed_facts(&self, unclaimed: &trapline_formats::Unclaimed) -> UnclaimedFacts {

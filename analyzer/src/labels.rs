@@ -4,10 +4,14 @@ use crate::disassembly::Disassembler;
 use crate::names::{Names, space_name};
 use crate::pci::ConfigAccesses;
 use crate::symbols::Symbols;
+use std::collections::BTreeMap;
 use trapline_formats::{ExitKind, Site, Trace};
 
 /// What stands for the function of an instruction that no symbol file knows.
 pub(crate) const NO_SYMBOL: &str = "(no symbol)";
+
+/// What sites are called that are too many to have a name each.
+const OTHERS: &str = "(other sites)";
 
 /// The names of one site, from the outside in: a stack of three. All of it is printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +57,37 @@ impl<'a> Labeler<'a> {
     }
 }
 
-/// The labels of all sites of a trace, by site number.
-pub(crate) fn labels(trace: &Trace, symbols: &Symbols, pci: &ConfigAccesses) -> Vec<Label> {
-    let names = Names::new(&trace.header().names);
-    let labeler = Labeler::new(trace, &names, symbols, pci);
-    (0..).zip(trace.sites()).map(|(id, site)| labeler.of(id, site)).collect()
+/// The labels of some sites of a trace; all others share one.
+pub(crate) struct Labels {
+    known: BTreeMap<u32, Label>,
+    other: Label,
+}
+
+impl Labels {
+    /// Labels these sites.
+    pub(crate) fn new(
+        trace: &Trace,
+        symbols: &Symbols,
+        pci: &ConfigAccesses,
+        sites: impl Iterator<Item = u32>,
+    ) -> Self {
+        let names = Names::new(&trace.header().names);
+        let labeler = Labeler::new(trace, &names, symbols, pci);
+        let label = |id: u32| Some((id, labeler.of(id, trace.sites().get(id as usize)?)));
+        let text = || OTHERS.to_owned();
+        let other = Label { function: text(), instruction: text(), target: text() };
+        Self { known: sites.filter_map(label).collect(), other }
+    }
+
+    /// The label of a site.
+    pub(crate) fn of(&self, site: u32) -> &Label {
+        self.known.get(&site).unwrap_or(&self.other)
+    }
+
+    /// The label of all sites that have none of their own.
+    pub(crate) fn of_others(&self) -> &Label {
+        &self.other
+    }
 }
 
 fn target(site: &Site, names: &Names, register: Option<String>) -> String {

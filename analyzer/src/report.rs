@@ -5,22 +5,67 @@ use crate::by::By;
 use crate::error::AnalyzerError;
 use crate::floor::PathFloor;
 use crate::groups::Groups;
+use crate::histograms::RowTimes;
 use crate::labels::Labeler;
 use crate::names::Names;
 use crate::pci::ConfigAccesses;
 use crate::pricing::{ExitPath, Pricing};
+use crate::ranking::{self, MOST_ROWS, What};
 use crate::stack_costs::{self, StackCost};
 use crate::stream::Cut;
 use crate::suggestions::{Suggestion, suggestions};
 use crate::symbols::Symbols;
 use crate::table::{self, Source};
-use crate::tally::Tally;
 use crate::ticks::Ticks;
-use crate::totals::{Totals, divide};
+use crate::totals::{Division, Totals, divide};
 use polars::frame::DataFrame;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trapline_formats::{Damage, End, Header, PriceList, Trace};
+
+/// How a report is made.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// What a row stands for.
+    pub by: By,
+    /// Names for functions.
+    pub symbols: Symbols,
+    /// The price list of the trace's host. A list of another host is an error.
+    pub prices: Option<&'a PriceList>,
+    /// Rows of costs, and of idleness, that stand for one group each: the dearest. All others share one row, so that the memory
+    /// of a table is bounded.
+    pub most_rows: usize,
+    /// Whether the histograms of the rows are kept, for [`Report::histograms`] and what is made of them.
+    pub histograms: bool,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { by: By::Site, symbols: Symbols::none(), prices: None, most_rows: MOST_ROWS, histograms: false }
+    }
+}
+
+/// Groups that have no row of their own, because there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Shared {
+    /// Those that share the last row of costs.
+    pub(crate) costs: u64,
+    /// Those that share the last row of idleness.
+    pub(crate) idle: u64,
+}
+
+impl Shared {
+    fn of(rows: &[ranking::Row]) -> Self {
+        let groups = |idle: bool| {
+            let others = rows.iter().filter(|row| row.time.idle == idle).filter_map(|row| match &row.what {
+                What::Group(_) => None,
+                What::Others(others) => Some(others.groups),
+            });
+            others.sum()
+        };
+        Self { costs: groups(false), idle: groups(true) }
+    }
+}
 
 /// What a recording cost, one row per site, instruction, reason, device or address.
 #[derive(Debug, Clone)]
@@ -39,6 +84,9 @@ pub struct Report {
     pub(crate) pricing: Pricing,
     pub(crate) pci: ConfigAccesses,
     pub(crate) table: DataFrame,
+    pub(crate) shared: Shared,
+    /// The times of each row of the table; none unless they were asked for.
+    pub(crate) times: Vec<RowTimes>,
     /// By site: the median VMM time and its interval of confidence, in nanoseconds; in a report by site.
     pub(crate) medians: BTreeMap<u32, [f64; 3]>,
     pub(crate) suggestions: Vec<Suggestion>,
@@ -60,17 +108,16 @@ impl Report {
         symbols: Symbols,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
-        Self::with_prices(trace, by, symbols, None, progress)
+        Self::with(trace, Options { by, symbols, ..Options::default() }, progress)
     }
 
-    /// The same, exits priced by the price list of the trace's host. A list of another host is an error.
-    pub fn with_prices(
+    /// The same, as it is asked for.
+    pub fn with(
         trace: &Trace,
-        by: By,
-        symbols: Symbols,
-        prices: Option<&PriceList>,
+        options: Options<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, AnalyzerError> {
+        let Options { by, symbols, prices, most_rows, histograms } = options;
         if let Some(list) = prices {
             list.check().map_err(AnalyzerError::Prices)?;
             let differences = list.differences(&trace.header().host);
@@ -81,15 +128,19 @@ impl Report {
         let names = Names::new(&trace.header().names);
         let groups = Groups::new(by, trace.sites(), &names, &symbols);
         let ticks = Ticks::new(trace.header().tick_hz);
-        let aggregate = Aggregate::of(trace, &groups, &names, ticks.is_some(), symbols.stacks(), progress)?;
+        let mut aggregate =
+            Aggregate::of(trace, &groups, &names, ticks.is_some(), symbols.stacks(), progress)?;
         let floors = aggregate.intervals.floors();
-        let timed = trace.sites().iter().zip(&aggregate.sites).filter(|(_, time)| time.timed > 0);
-        let kinds = timed.map(|(site, _)| site.kind).collect();
+        let timed = (0..).zip(trace.sites()).filter(|(id, _)| aggregate.site(*id).timed > 0);
+        let kinds = timed.map(|(_, site)| site.kind).collect();
         let pricing = Pricing::new(prices, &floors, &kinds, ticks);
-        let (totals, times) = divide(&aggregate, &groups, trace.sites(), &pricing, ticks);
+        let division = divide(&aggregate, &groups, trace.sites(), &pricing, ticks, most_rows);
         let labeler = Labeler::new(trace, &names, &symbols, &aggregate.pci);
         let suggestions = suggestions(trace.sites(), &aggregate, &pricing, ticks, &labeler);
-        let stacks = if by == By::Site { stack_costs::divide(&aggregate.stacks, &times) } else { Vec::new() };
+        let stacks = match by {
+            By::Site => stack_costs::divide(&aggregate.stacks, &division.rows),
+            _ => Vec::new(),
+        };
         let source = Source {
             header: trace.header(),
             sites: trace.sites(),
@@ -97,13 +148,17 @@ impl Report {
             symbols: &symbols,
             groups: &groups,
             aggregate: &aggregate,
-            times: &times,
+            division: &division,
             pricing: &pricing,
             ticks,
             stacks: &stacks,
         };
-        let medians = if by == By::Site { medians(&aggregate, ticks) } else { BTreeMap::new() };
         let table = table::build(&source).map_err(AnalyzerError::table("build the table"))?;
+        let medians =
+            if by == By::Site { medians(&aggregate, &division.rows, ticks) } else { BTreeMap::new() };
+        let Division { totals, rows, .. } = division;
+        let shared = Shared::of(&rows);
+        let times = if histograms { RowTimes::take(rows, &mut aggregate.tallies) } else { Vec::new() };
         let (Cut { inputs, timings }, pci) = (aggregate.cut, aggregate.pci);
         Ok(Self {
             by,
@@ -121,6 +176,8 @@ impl Report {
             pci,
             floors: floors.into_iter().filter(|f| f.samples > 0).collect(),
             table,
+            shared,
+            times,
             medians,
             stacks,
         })
@@ -136,7 +193,8 @@ impl Report {
         &self.path
     }
 
-    /// All rows, the dearest first, idleness (HLT) last. SCHEMA.md describes the columns.
+    /// All rows, the dearest first, idleness (HLT) last. Beyond [`Options::most_rows`], groups share one. SCHEMA.md describes the
+    /// columns.
     pub fn table(&self) -> &DataFrame {
         &self.table
     }
@@ -183,11 +241,12 @@ impl Report {
     }
 }
 
-/// The medians of sites that had enough exits. A group of a report by site is a site.
-fn medians(aggregate: &Aggregate, ticks: Option<Ticks>) -> BTreeMap<u32, [f64; 3]> {
+/// The medians of sites that have a row and had enough exits. A group of a report by site is a site.
+fn medians(aggregate: &Aggregate, rows: &[ranking::Row], ticks: Option<Ticks>) -> BTreeMap<u32, [f64; 3]> {
     let Some(ticks) = ticks else { return BTreeMap::new() };
-    let of = |(site, tally): (u32, &Tally)| {
+    let of = |site: u32| {
+        let tally = &aggregate.tallies[site as usize];
         Some((site, tally.vmm.median_interval()?.map(|t| ticks.tenths(t as f64))))
     };
-    (0..).zip(&aggregate.tallies).filter_map(of).collect()
+    rows.iter().filter_map(|row| of(row.site()?)).collect()
 }

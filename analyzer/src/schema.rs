@@ -10,6 +10,8 @@ pub(crate) const REPORT: &str = "trapline.report";
 pub(crate) const COMPARISON: &str = "trapline.comparison";
 /// Name of the table of single exits.
 pub(crate) const EXITS: &str = "trapline.exits";
+/// Name of the table of histograms.
+pub(crate) const HISTOGRAMS: &str = "trapline.histograms";
 /// Name of the table of call stacks.
 pub(crate) const STACKS: &str = "trapline.stacks";
 

@@ -4,15 +4,25 @@ use crate::stack_costs::StackCost;
 use crate::stacks::{Caller, Stacks};
 use polars::prelude::{Column, NamedFrom, Series};
 
-/// For these sites: how many stacks lead to each, the dearest of them, and its share.
-pub(crate) fn columns(sites: impl Iterator<Item = u32>, stacks: &Stacks, costs: &[StackCost]) -> [Column; 3] {
+/// For these sites, and rows of several: how many stacks lead to each, the dearest of them, and its share.
+pub(crate) fn columns(
+    sites: impl Iterator<Item = Option<u32>>,
+    stacks: &Stacks,
+    costs: &[StackCost],
+) -> [Column; 3] {
     let (mut numbers, mut callers, mut percents) = (Vec::new(), Vec::new(), Vec::new());
     for site in sites {
+        let Some(site) = site else {
+            numbers.push(None);
+            callers.push(None);
+            percents.push(None);
+            continue;
+        };
         // Sorted by site.
         let from = costs.partition_point(|c| c.site < site);
         let of_site = &costs[from..][..costs[from..].partition_point(|c| c.site == site)];
         let dearest = of_site.first();
-        numbers.push(of_site.len() as u32);
+        numbers.push(Some(of_site.len() as u32));
         callers.push(dearest.and_then(|c| c.stack).map(|stack| path(stacks, stack)));
         percents.push(dearest.map(|c| share(c, of_site)));
     }

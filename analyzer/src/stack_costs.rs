@@ -1,8 +1,8 @@
 //! What each call stack of a site cost.
 
+use crate::ranking::Row;
 use crate::stacks::Stacks;
 use crate::stream::Batch;
-use crate::totals::RowTime;
 use std::collections::BTreeMap;
 use trapline_formats::Timing;
 
@@ -53,11 +53,13 @@ pub struct StackCost {
     pub cost_ns: u64,
 }
 
-/// Divides the times of each site among its stacks: measured VMM time as it was measured, the recorder's share by it, the exit path
+/// Divides the times of each site that has a row among its stacks, in the order of the sites: measured VMM time as it was measured, the recorder's share by it, the exit path
 /// by exits.
-pub(crate) fn divide(stacks: &StackTimes, sites: &[RowTime]) -> Vec<StackCost> {
+pub(crate) fn divide(stacks: &StackTimes, rows: &[Row]) -> Vec<StackCost> {
     let mut all = Vec::with_capacity(stacks.0.len());
-    for (id, site) in (0u32..).zip(sites) {
+    let mut sites: Vec<_> = rows.iter().filter_map(|row| Some((row.site()?, row.time))).collect();
+    sites.sort_unstable_by_key(|(id, _)| *id);
+    for (id, site) in sites {
         let of_site = || stacks.0.range((id, None)..=(id, Some(u32::MAX)));
         let mut vmm = Shares::of(site.vmm_ns, of_site().map(|(_, t)| t.vmm).sum());
         let mut recorder = Shares::of(site.recorder_ns, of_site().map(|(_, t)| t.vmm).sum());

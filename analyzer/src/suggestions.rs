@@ -73,7 +73,7 @@ pub(crate) fn suggestions(
     labeler: &Labeler<'_>,
 ) -> Vec<Suggestion> {
     let cost = |id: usize| {
-        let cost = pricing.of_site(sites[id].kind, aggregate.sites[id]);
+        let cost = pricing.of_site(sites[id].kind, aggregate.site(id as u32));
         (cost.cost - cost.path, cost.path)
     };
     let all: u128 = (0..sites.len()).map(|id| cost(id).0 + cost(id).1).sum();

@@ -21,11 +21,13 @@ mod elf_for_tests;
 use crate::error::AnalyzerError;
 use crate::stacks::Stacks;
 pub(crate) use lines::contents as section_contents;
+pub(crate) use placement::Chunk;
 use source::Source;
 pub use sources::Sources;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+pub(crate) use table::{Entry, Table};
 use trapline_formats::{Site, Trace, printable};
 
 /// A symbol file as a user names it: `FILE`, or `FILE@ADDRESS` where its addresses count from another place.
@@ -103,9 +105,21 @@ impl Symbols {
         symbols
     }
 
-    /// The same, and the call stacks of a replay.
+    /// The same, with the call stacks of a replay of the same trace, and the names of what stands in modules of its kernel.
     #[must_use]
-    pub fn with_stacks(self, stacks: Stacks) -> Self {
+    pub fn with_stacks(mut self, trace: &Trace, stacks: Stacks) -> Self {
+        let sites = trace.sites();
+        self.of_site.resize(sites.len(), None);
+        for module in stacks.modules() {
+            let mut named = 0;
+            for (site, slot) in sites.iter().zip(&mut self.of_site).filter(|(_, slot)| slot.is_none()) {
+                *slot = module.symbol(site.instruction.address.0).map(Arc::new);
+                named += u32::from(slot.is_some());
+            }
+            if named > 0 {
+                self.notes.push(format!("{} names {named} of {} sites", module.note(), sites.len()));
+            }
+        }
         Self { stacks: Some(Arc::new(stacks)), ..self }
     }
 

@@ -2,16 +2,18 @@
 
 use crate::aggregate::Aggregate;
 use crate::disassembly::{Disassembler, Disassembly};
+use crate::durations::Durations;
 use crate::groups::Groups;
-use crate::histogram::Histogram;
+
 use crate::names::{Names, space_name};
 use crate::pricing::Pricing;
+use crate::ranking::What;
 use crate::stack_columns;
 use crate::stack_costs::StackCost;
 use crate::symbols::{Symbol, Symbols};
 use crate::tally::Tally;
 use crate::ticks::Ticks;
-use crate::totals::RowTime;
+use crate::totals::{Division, RowTime};
 use polars::prelude::*;
 use trapline_formats::{Header, Site};
 
@@ -27,30 +29,39 @@ pub(crate) struct Source<'a> {
     pub(crate) symbols: &'a Symbols,
     pub(crate) groups: &'a Groups,
     pub(crate) aggregate: &'a Aggregate,
-    pub(crate) times: &'a [RowTime],
+    pub(crate) division: &'a Division,
     pub(crate) pricing: &'a Pricing,
     pub(crate) ticks: Option<Ticks>,
     /// What each stack cost; of a report by site.
     pub(crate) stacks: &'a [StackCost],
 }
 
-/// One row: a group that had exits.
+/// One row: a group that had exits, or several that share it.
 #[derive(Clone, Copy)]
 struct Row<'a> {
-    members: &'a [u32],
+    group: Option<u32>,
+    sites: u64,
     tally: &'a Tally,
     time: RowTime,
 }
 
 /// Builds the table, the dearest rows first, idleness last.
 pub(crate) fn build(source: &Source<'_>) -> PolarsResult<DataFrame> {
-    let rows: Vec<_> = (0..source.times.len())
-        .map(|g| Row {
-            members: &source.groups.members[g],
-            tally: &source.aggregate.tallies[g],
-            time: source.times[g],
+    let rows: Vec<_> = source
+        .division
+        .rows
+        .iter()
+        .map(|r| match &r.what {
+            What::Group(group) => Row {
+                group: Some(*group),
+                sites: source.groups.members(*group as usize).count() as u64,
+                tally: &source.aggregate.tallies[*group as usize],
+                time: r.time,
+            },
+            What::Others(others) => {
+                Row { group: None, sites: others.sites, tally: &others.tally, time: r.time }
+            }
         })
-        .filter(|row| row.tally.count > 0)
         .collect();
     let mut columns = source.who(&rows);
     columns.extend(counts(&rows));
@@ -58,14 +69,9 @@ pub(crate) fn build(source: &Source<'_>) -> PolarsResult<DataFrame> {
     columns.extend(source.durations(&rows, "vmm", |tally| &tally.vmm));
     columns.extend(source.durations(&rows, "guest", |tally| &tally.guest));
     if let Some(stacks) = source.symbols.stacks().filter(|_| !source.stacks.is_empty()) {
-        let sites = rows.iter().filter_map(|row| row.members.first().copied());
-        columns.extend(stack_columns::columns(sites, stacks, source.stacks));
+        columns.extend(stack_columns::columns(rows.iter().map(|row| row.group), stacks, source.stacks));
     }
-    let order = SortMultipleOptions::default()
-        .with_order_descending_multi([false, true, true, true, false])
-        .with_nulls_last_multi([true; 5])
-        .with_maintain_order(true);
-    DataFrame::new(rows.len(), columns)?.sort(["idle", "cost_ns", "vmm_ns", "count", "first_exit"], order)
+    DataFrame::new(rows.len(), columns)
 }
 
 fn column<T, Phantom: ?Sized>(name: &str, values: Vec<T>) -> Column
@@ -82,44 +88,47 @@ fn common<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
 }
 
 impl Source<'_> {
-    fn sites_of<'b>(&'b self, members: &'b [u32]) -> impl Iterator<Item = &'b Site> {
-        members.iter().map(|&s| &self.sites[s as usize])
+    /// The numbers of the sites of a row; none, where it is for several groups.
+    fn members(&self, row: &Row<'_>) -> impl Iterator<Item = u32> {
+        row.group.into_iter().flat_map(|group| self.groups.members(group as usize))
+    }
+
+    fn sites_of(&self, row: &Row<'_>) -> impl Iterator<Item = &Site> {
+        self.members(row).map(|s| &self.sites[s as usize])
     }
 
     /// What a row is about. A column holds what all sites of the row have in common.
     fn who(&self, rows: &[Row<'_>]) -> Vec<Column> {
         let disassembler = Disassembler::new(&self.header.rewrites);
         let code: Vec<Option<Disassembly>> =
-            rows.iter().map(|row| common(self.sites_of(row.members).map(|s| disassembler.of(s)))).collect();
+            rows.iter().map(|row| common(self.sites_of(row).map(|s| disassembler.of(s)))).collect();
         let name = |s: &Site| s.kind.space().and_then(|space| self.names.of(space, s.address));
         let device = |s: &Site| name(s).map(|n| n.device.into_owned());
-        let register = |&id: &u32| {
+        let register = |id: u32| {
             let named = || name(&self.sites[id as usize]).map(|n| n.register.into_owned());
             self.aggregate.pci.of(id).or_else(named).filter(|r| !r.is_empty())
         };
         vec![
-            column("site", rows.iter().map(|row| common(row.members.iter().copied())).collect()),
-            column("sites", rows.iter().map(|row| row.members.len() as u32).collect()),
+            column("site", rows.iter().map(|row| common(self.members(row))).collect()),
+            column("sites", rows.iter().map(|row| row.sites as u32).collect()),
             column("idle", rows.iter().map(|row| row.time.idle).collect()),
             column(
                 "kind",
-                rows.iter().map(|row| common(self.sites_of(row.members).map(|s| s.kind.name()))).collect(),
+                rows.iter().map(|row| common(self.sites_of(row).map(|s| s.kind.name()))).collect(),
             ),
             column(
                 "instruction_address",
-                rows.iter()
-                    .map(|row| common(self.sites_of(row.members).map(|s| s.instruction.address.0)))
-                    .collect(),
+                rows.iter().map(|row| common(self.sites_of(row).map(|s| s.instruction.address.0))).collect(),
             ),
             column("symbol", rows.iter().map(|row| self.common_symbol(row, |s| s.name.as_str())).collect()),
             column(
                 "symbol_offset",
                 rows.iter()
                     .map(|row| {
-                        let offset = |&s: &u32| {
+                        let offset = |s: u32| {
                             Some(self.sites[s as usize].instruction.address.0 - self.symbols.of(s)?.start)
                         };
-                        common(row.members.iter().map(offset)).flatten()
+                        common(self.members(row).map(offset)).flatten()
                     })
                     .collect(),
             ),
@@ -127,7 +136,7 @@ impl Source<'_> {
                 "source_line",
                 rows.iter()
                     .map(|row| {
-                        common(row.members.iter().map(|&s| self.symbols.of(s)?.line.as_deref())).flatten()
+                        common(self.members(row).map(|s| self.symbols.of(s)?.line.as_deref())).flatten()
                     })
                     .collect(),
             ),
@@ -136,54 +145,46 @@ impl Source<'_> {
             column(
                 "mode",
                 rows.iter()
-                    .map(|row| {
-                        common(self.sites_of(row.members).map(|s| &s.instruction)).map(|i| i.mode.name())
-                    })
+                    .map(|row| common(self.sites_of(row).map(|s| &s.instruction)).map(|i| i.mode.name()))
                     .collect(),
             ),
             column(
                 "cpl",
                 rows.iter()
-                    .map(|row| common(self.sites_of(row.members).map(|s| &s.instruction)).map(|i| i.cpl))
+                    .map(|row| common(self.sites_of(row).map(|s| &s.instruction)).map(|i| i.cpl))
                     .collect(),
             ),
-            column("rep", rows.iter().map(|row| common(self.sites_of(row.members).map(|s| s.rep))).collect()),
+            column("rep", rows.iter().map(|row| common(self.sites_of(row).map(|s| s.rep))).collect()),
             column(
                 "space",
                 rows.iter()
-                    .map(|row| {
-                        common(self.sites_of(row.members).map(|s| s.kind.space())).flatten().map(space_name)
-                    })
+                    .map(|row| common(self.sites_of(row).map(|s| s.kind.space())).flatten().map(space_name))
                     .collect(),
             ),
             column(
                 "address",
-                rows.iter().map(|row| common(self.sites_of(row.members).map(address)).flatten()).collect(),
+                rows.iter().map(|row| common(self.sites_of(row).map(address)).flatten()).collect(),
             ),
-            column(
-                "size",
-                rows.iter().map(|row| common(self.sites_of(row.members).map(size)).flatten()).collect(),
-            ),
+            column("size", rows.iter().map(|row| common(self.sites_of(row).map(size)).flatten()).collect()),
             column(
                 "device",
-                rows.iter().map(|row| common(self.sites_of(row.members).map(device)).flatten()).collect(),
+                rows.iter().map(|row| common(self.sites_of(row).map(device)).flatten()).collect(),
             ),
             column(
                 "register",
-                rows.iter().map(|row| common(row.members.iter().map(register)).flatten()).collect(),
+                rows.iter().map(|row| common(self.members(row).map(register)).flatten()).collect(),
             ),
         ]
     }
 
     /// What the functions of all sites of a row share; sites without one share nothing.
-    fn common_symbol<'b, T: PartialEq>(&'b self, row: &Row<'b>, of: impl Fn(&'b Symbol) -> T) -> Option<T> {
-        common(row.members.iter().map(|&s| self.symbols.of(s).map(&of))).flatten()
+    fn common_symbol<'b, T: PartialEq>(&'b self, row: &Row<'_>, of: impl Fn(&'b Symbol) -> T) -> Option<T> {
+        common(self.members(row).map(|s| self.symbols.of(s).map(&of))).flatten()
     }
 
     /// What a row costs.
     fn costs(&self, rows: &[Row<'_>]) -> Vec<Column> {
-        let cost: u128 = self.times.iter().map(|t| t.cost).sum();
-        let time: u128 = self.times.iter().map(|t| t.time).sum();
+        let Division { cost, time, .. } = *self.division;
         let timed = |row: &&Row<'_>| self.ticks.is_some() && row.tally.vmm.count() > 0;
         let priced = |row: &&Row<'_>| timed(row) && !row.time.idle;
         let percent = |part: u128, whole: u128| (whole > 0).then(|| part as f64 * 100.0 / whole as f64);
@@ -195,8 +196,9 @@ impl Source<'_> {
                 let known = |row: &&Row<'_>| priced(row) && known(row);
                 rows.iter().map(|row| Some(row).filter(known).map(|row| value(&row.time))).collect()
             };
-        let has_interval =
-            |row: &Row<'_>| self.sites_of(row.members).all(|s| self.pricing.path(s.kind).interval.is_some());
+        let has_interval = |row: &Row<'_>| {
+            row.group.is_some() && self.sites_of(row).all(|s| self.pricing.path(s.kind).interval.is_some())
+        };
         let interval = |end: usize| each_known(&|t| t.path_interval_ns[end], &has_interval);
         let share = |value: &dyn Fn(&RowTime) -> u128, whole| -> Vec<Option<f64>> {
             rows.iter()
@@ -206,7 +208,7 @@ impl Source<'_> {
         vec![
             column("timed", rows.iter().map(|row| row.tally.vmm.count()).collect()),
             column("cost_percent", share(&|t| t.cost, cost)),
-            column("cost_ns", each(&|t| t.vmm_ns.saturating_add(t.path_ns).saturating_sub(t.recorder_ns))),
+            column("cost_ns", each(&RowTime::cost_ns)),
             column("path_ns", each(&|t| t.path_ns)),
             column("path_source", self.path_sources(rows, priced)),
             column("path_low_ns", interval(0)),
@@ -232,14 +234,13 @@ impl Source<'_> {
         rows: &[Row<'_>],
         priced: impl Fn(&&Row<'_>) -> bool,
     ) -> Vec<Option<&'static str>> {
-        let source = |row: &Row<'_>| {
-            common(self.sites_of(row.members).map(|s| self.pricing.path(s.kind).source.name()))
-        };
+        let source =
+            |row: &Row<'_>| common(self.sites_of(row).map(|s| self.pricing.path(s.kind).source.name()));
         rows.iter().map(|row| Some(row).filter(&priced).and_then(source)).collect()
     }
 
     /// How long single exits of a row took.
-    fn durations(&self, rows: &[Row<'_>], what: &str, of: impl Fn(&Tally) -> &Histogram) -> Vec<Column> {
+    fn durations(&self, rows: &[Row<'_>], what: &str, of: impl Fn(&Tally) -> &Durations) -> Vec<Column> {
         let values: Vec<_> =
             rows.iter().map(|row| self.ticks.map_or([None; 6], |t| durations(of(row.tally), t))).collect();
         let each = |(i, name): (usize, &&str)| {
@@ -273,19 +274,19 @@ fn counts(rows: &[Row<'_>]) -> Vec<Column> {
 }
 
 /// The numbers of [`DURATIONS`], in nanoseconds. A quantile of fewer than 10/(1-q) exits is none.
-fn durations(histogram: &Histogram, ticks: Ticks) -> [Option<f64>; 6] {
-    let quantiles = histogram.quantiles(PERCENTS);
+fn durations(durations: &Durations, ticks: Ticks) -> [Option<f64>; 6] {
+    let quantiles = durations.quantiles(PERCENTS);
     let quantile = |i: usize| {
-        let enough = u128::from(histogram.count()) * u128::from(100 - PERCENTS[i]) >= 1000;
+        let enough = u128::from(durations.count()) * u128::from(100 - PERCENTS[i]) >= 1000;
         quantiles[i].filter(|_| enough).map(|q| ticks.tenths(q as f64))
     };
     let exact = |value: Option<u64>| value.map(|v| ticks.tenths(v as f64));
     [
-        histogram.mean().map(|m| ticks.tenths(m)),
-        exact(histogram.min()),
+        durations.mean().map(|m| ticks.tenths(m)),
+        exact(durations.min()),
         quantile(0),
         quantile(1),
         quantile(2),
-        exact(histogram.max()),
+        exact(durations.max()),
     ]
 }

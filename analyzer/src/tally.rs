@@ -1,6 +1,6 @@
 //! What is counted for one row of a report while the exits stream by.
 
-use crate::histogram::Histogram;
+use crate::durations::Durations;
 use trapline_formats::{Exit, Site};
 
 /// Distinct values are told up to this number; more are "many".
@@ -24,9 +24,9 @@ pub(crate) struct Tally {
     /// The values moved.
     pub(crate) values: Values,
     /// Ticks in our process, after each exit.
-    pub(crate) vmm: Histogram,
+    pub(crate) vmm: Durations,
     /// Ticks in guest, hardware and kernel, before each exit.
-    pub(crate) guest: Histogram,
+    pub(crate) guest: Durations,
 }
 
 impl Tally {
@@ -53,43 +53,91 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Counts the exits of another row, too.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
+        self.last = self.last.max(other.last);
+        self.count += other.count;
+        self.elements += other.elements;
+        self.bytes += other.bytes;
+        self.faults += other.faults;
+        self.values.merge(&other.values);
+        self.vmm.merge(&other.vmm);
+        self.guest.merge(&other.guest);
+    }
+}
+
 /// A value of at most 8 bytes, little-endian; longer ones are cut.
 #[inline]
 pub(crate) fn scalar(data: &[u8]) -> u64 {
     data.iter().take(8).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// The distinct values of a row, as long as they are few.
+/// The distinct values of a row, as long as they are few. Most rows of a trace with very many have one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Values {
+pub(crate) enum Values {
+    #[default]
+    None,
+    One(u64),
+    Few(Box<Few>),
+    Many,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Few {
     seen: Vec<u64>,
     last: u64,
-    many: bool,
 }
 
 impl Values {
     #[inline]
     fn add(&mut self, value: u64) {
-        if self.many || value == self.last && !self.seen.is_empty() {
-            return;
-        }
-        self.last = value;
-        if !self.seen.contains(&value) {
-            self.many = self.seen.len() == VALUES;
-            if self.many { self.seen = Vec::new() } else { self.seen.push(value) }
+        match self {
+            Self::Many => {}
+            Self::One(only) if *only == value => {}
+            Self::Few(few) if few.last == value => {}
+            Self::None => *self = Self::One(value),
+            Self::One(only) => *self = Self::Few(Box::new(Few { seen: vec![*only, value], last: value })),
+            Self::Few(few) => {
+                few.last = value;
+                if !few.seen.contains(&value) {
+                    few.seen.push(value);
+                    if few.seen.len() > VALUES {
+                        *self = Self::Many;
+                    }
+                }
+            }
         }
     }
 
     /// How many; `None` for more than [`VALUES`].
     pub(crate) fn distinct(&self) -> Option<u32> {
-        (!self.many).then_some(self.seen.len() as u32)
+        match self {
+            Self::None => Some(0),
+            Self::One(_) => Some(1),
+            Self::Few(few) => Some(few.seen.len() as u32),
+            Self::Many => None,
+        }
     }
 
     /// The only one.
     pub(crate) fn constant(&self) -> Option<u64> {
-        match self.seen[..] {
-            [only] => Some(only),
+        match self {
+            Self::One(only) => Some(*only),
             _ => None,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match other {
+            Self::None => {}
+            Self::One(only) => self.add(*only),
+            Self::Few(few) => few.seen.iter().for_each(|&value| self.add(value)),
+            Self::Many => *self = Self::Many,
         }
     }
 }
@@ -111,6 +159,25 @@ mod tests {
         assert_eq!(of((0..100).map(|i| i % 16)).distinct(), Some(16));
         let many = of((0..100).map(|i| i % 17));
         assert_eq!((many.distinct(), many.constant()), (None, None));
+    }
+
+    #[test]
+    fn rows_that_share_a_row_have_the_values_of_both() {
+        let both = |a: Values, b: Values| {
+            let mut both = a;
+            both.merge(&b);
+            (both.distinct(), both.constant())
+        };
+        assert_eq!(both(of([]), of([3])), (Some(1), Some(3)));
+        assert_eq!(both(of([3]), of([3])), (Some(1), Some(3)));
+        assert_eq!(both(of([3, 4]), of([5, 4])), (Some(3), None));
+        assert_eq!(both(of(0..9), of(8..17)), (None, None));
+        assert_eq!(both(of([1]), of(0..17)), (None, None));
+    }
+
+    #[test]
+    fn a_row_is_small() {
+        assert!(size_of::<Tally>() <= 112, "{}", size_of::<Tally>());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use crate::aggregate::Aggregate;
 use crate::groups::Groups;
 use crate::pricing::{Pricing, SiteCost};
+use crate::ranking::{Ranking, Row};
+use crate::tally::Tally;
 use crate::ticks::{Apportion, Ticks};
 use serde::Serialize;
 use trapline_formats::{ExitKind, Site};
@@ -51,62 +53,132 @@ pub(crate) struct RowTime {
     pub(crate) time: u128,
 }
 
-/// Divides the time of a recording among the rows, so that the rows add up to the totals to the nanosecond.
+impl RowTime {
+    /// VMM time without the recorder's share, and the path; none of idleness.
+    pub(crate) fn cost_ns(&self) -> u64 {
+        let vmm_ns = if self.idle { 0 } else { self.vmm_ns };
+        vmm_ns.saturating_add(self.path_ns).saturating_sub(self.recorder_ns)
+    }
+
+    /// Adds another row of the same sort.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.idle = other.idle;
+        let [low, high] = &mut self.path_interval_ns;
+        for (sum, part) in [
+            (&mut self.vmm_ns, other.vmm_ns),
+            (&mut self.guest_ns, other.guest_ns),
+            (&mut self.path_ns, other.path_ns),
+            (&mut self.recorder_ns, other.recorder_ns),
+            (low, other.path_interval_ns[0]),
+            (high, other.path_interval_ns[1]),
+        ] {
+            *sum = sum.saturating_add(part);
+        }
+        self.cost += other.cost;
+        self.time += other.time;
+    }
+}
+
+/// The time of a recording, divided among its rows.
+pub(crate) struct Division {
+    pub(crate) totals: Totals,
+    /// Costs, the dearest first; then idleness.
+    pub(crate) rows: Vec<Row>,
+    /// All cost and all time of rows that are no idleness, in ticks.
+    pub(crate) cost: u128,
+    pub(crate) time: u128,
+}
+
+/// Divides the time of a recording among the rows, so that the rows add up to the totals to the nanosecond. At most so many rows
+/// of costs, and of idleness, are of one group.
 pub(crate) fn divide(
     aggregate: &Aggregate,
     groups: &Groups,
     sites: &[Site],
     pricing: &Pricing,
     ticks: Option<Ticks>,
-) -> (Totals, Vec<RowTime>) {
-    let is_idle =
-        |group: usize| groups.members[group].iter().any(|&s| sites[s as usize].kind == ExitKind::Halt);
-    let idle_exits =
-        (0..groups.members.len()).filter(|&g| is_idle(g)).map(|g| aggregate.tallies[g].count).sum();
+    most: usize,
+) -> Division {
     let mut totals = Totals {
         exits: aggregate.exits,
         timed_exits: aggregate.timed,
-        idle_exits,
         interrupts: aggregate.interrupts,
         ..Totals::default()
     };
-    let Some(ticks) = ticks else {
-        let rows = (0..groups.members.len()).map(|g| RowTime { idle: is_idle(g), ..RowTime::default() });
-        return (totals, rows.collect());
-    };
-    let [mut vmm, mut waiting, mut guest, mut path, mut recorder] = [Apportion::new(ticks); 5];
-    let row = |(group, tally): (usize, &crate::tally::Tally)| {
-        let idle = is_idle(group);
+    let (mut costs, mut idleness) = (Ranking::new(most), Ranking::new(most));
+    let (mut cost, mut time) = (0, 0);
+    let mut clock = ticks.map(Clock::new);
+    let counts =
+        |group: u32| (&aggregate.tallies[group as usize], groups.members(group as usize).count() as u64);
+    for group in 0..groups.len() {
+        let tally = &aggregate.tallies[group];
+        let kinds = || groups.members(group).map(|s| sites[s as usize].kind);
+        let idle = kinds().next() == Some(ExitKind::Halt);
+        let row = clock.as_mut().map_or(RowTime { idle, ..RowTime::default() }, |clock| {
+            let of_site = |s: u32| pricing.of_site(sites[s as usize].kind, aggregate.site(s));
+            let costs: SiteCosts = groups.members(group).map(of_site).collect();
+            totals.bounded_sites += costs.bounded;
+            clock.row(idle, tally, &costs.all)
+        });
+        if tally.count == 0 {
+            continue;
+        }
+        cost += row.cost;
+        time += row.time;
+        totals.idle_exits += if idle { tally.count } else { 0 };
+        let ranking = if idle { &mut idleness } else { &mut costs };
+        ranking.add(group as u32, row, &counts);
+    }
+    if let Some(clock) = clock {
+        clock.total(&mut totals);
+    }
+    let rows = costs.finish(&counts).chain(idleness.finish(&counts)).collect();
+    Division { totals, rows, cost, time }
+}
+
+/// Converts ticks of rows, one after another.
+struct Clock {
+    ticks: Ticks,
+    vmm: Apportion,
+    waiting: Apportion,
+    guest: Apportion,
+    path: Apportion,
+    recorder: Apportion,
+}
+
+impl Clock {
+    fn new(ticks: Ticks) -> Self {
+        let [vmm, waiting, guest, path, recorder] = [Apportion::new(ticks); 5];
+        Self { ticks, vmm, waiting, guest, path, recorder }
+    }
+
+    fn row(&mut self, idle: bool, tally: &Tally, costs: &SiteCost) -> RowTime {
         let (vmm_ticks, guest_ticks) = (tally.vmm.total(), tally.guest.total());
-        let costs: SiteCosts = groups.members[group]
-            .iter()
-            .map(|&s| pricing.of_site(sites[s as usize].kind, aggregate.sites[s as usize]))
-            .collect();
-        totals.bounded_sites += costs.bounded;
-        let [low, high] = costs.all.path_interval;
-        let path_ns = path.next(costs.all.path);
+        let [low, high] = costs.path_interval;
+        let path_ns = self.path.next(costs.path);
         RowTime {
             idle,
             // The rows' own rounding may move the path by a nanosecond: it stays in its interval.
-            path_interval_ns: [ticks.ns(low).min(path_ns), ticks.ns(high).max(path_ns)],
+            path_interval_ns: [self.ticks.ns(low).min(path_ns), self.ticks.ns(high).max(path_ns)],
             path_ns,
-            vmm_ns: if idle { waiting.next(vmm_ticks) } else { vmm.next(vmm_ticks) },
-            guest_ns: guest.next(guest_ticks),
-            recorder_ns: recorder.next(costs.all.recorder),
-            cost: costs.all.cost,
+            vmm_ns: if idle { self.waiting.next(vmm_ticks) } else { self.vmm.next(vmm_ticks) },
+            guest_ns: self.guest.next(guest_ticks),
+            recorder_ns: self.recorder.next(costs.recorder),
+            cost: costs.cost,
             time: if idle { 0 } else { vmm_ticks + guest_ticks },
         }
-    };
-    let rows = aggregate.tallies.iter().enumerate().map(row).collect();
-    totals.vmm_ns = vmm.total();
-    totals.recorder_ns = recorder.total();
-    totals.path_ns = path.total();
-    totals.guest_ns = guest.total().saturating_sub(path.total());
-    totals.idle_ns = waiting.total();
-    let exits_ns = totals.vmm_ns.saturating_add(totals.path_ns);
-    totals.cost_ns = exits_ns.saturating_sub(totals.recorder_ns);
-    totals.total_ns = exits_ns.saturating_add(totals.guest_ns).saturating_add(totals.idle_ns);
-    (totals, rows)
+    }
+
+    fn total(&self, totals: &mut Totals) {
+        totals.vmm_ns = self.vmm.total();
+        totals.recorder_ns = self.recorder.total();
+        totals.path_ns = self.path.total();
+        totals.guest_ns = self.guest.total().saturating_sub(self.path.total());
+        totals.idle_ns = self.waiting.total();
+        let exits_ns = totals.vmm_ns.saturating_add(totals.path_ns);
+        totals.cost_ns = exits_ns.saturating_sub(totals.recorder_ns);
+        totals.total_ns = exits_ns.saturating_add(totals.guest_ns).saturating_add(totals.idle_ns);
+    }
 }
 
 /// The costs of the sites of a row.

@@ -36,7 +36,7 @@ mod prices;
 mod reader;
 mod sparse;
 mod state;
-mod timing;
+pub mod timing;
 mod varint;
 mod writer;
 mod xsave_names;

@@ -18,8 +18,9 @@ pub struct Timing {
 const MANTISSA_BITS: u32 = 11;
 const MAX_EXPONENT: u32 = 31;
 
+/// How a number of ticks is stored: the numbers ascend as the ticks do. What exceeds 2^42 is cut to that.
 #[inline]
-fn compress(ticks: u64) -> u16 {
+pub fn compress(ticks: u64) -> u16 {
     let exponent = (64 - ticks.leading_zeros()).saturating_sub(MANTISSA_BITS);
     if exponent > MAX_EXPONENT {
         return u16::MAX;
@@ -27,8 +28,9 @@ fn compress(ticks: u64) -> u16 {
     (exponent << MANTISSA_BITS) as u16 | (ticks >> exponent) as u16
 }
 
+/// The number of ticks that is stored so.
 #[inline]
-fn expand(coded: u16) -> u64 {
+pub fn expand(coded: u16) -> u64 {
     u64::from(coded & ((1 << MANTISSA_BITS) - 1)) << (coded >> MANTISSA_BITS)
 }
 

@@ -42,6 +42,16 @@ impl Report {
         Frame::new(self.report.table().clone())
     }
 
+    /// The steps of the histograms of the rows; none, where the report was made without.
+    fn histograms(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.report.histograms(None).map(Frame::new).map_err(|error| error.raise(py))
+    }
+
+    /// The histograms as a log of HdrHistogram.
+    fn hdr_log(&self, py: Python<'_>) -> PyResult<String> {
+        self.report.to_hdr_log(None).map_err(|error| error.raise(py))
+    }
+
     /// The whole report, as `report --format json` has it, with at most `top` rows of costs.
     fn json(&self, py: Python<'_>, top: Option<usize>) -> PyResult<String> {
         self.report.to_json(top).map_err(|error| error.raise(py))

@@ -124,12 +124,13 @@ impl Trace {
         Ok(told(table.frame, table.damage))
     }
 
-    /// The report.
-    fn report(&self, py: Python<'_>, by: &str) -> PyResult<Report> {
+    /// The report; with the histograms of its rows, or without.
+    fn report(&self, py: Python<'_>, by: &str, histograms: bool) -> PyResult<Report> {
         let by = grouping(by)?;
         let report = py.detach(|| {
             let symbols = Symbols::clone(&*self.symbols()?);
-            analyzer::Report::with_symbols(&self.file, by, symbols, &mut |_| {})
+            let options = analyzer::Options { by, symbols, histograms, ..analyzer::Options::default() };
+            analyzer::Report::with(&self.file, options, &mut |_| {})
         });
         Ok(Report::new(report.map_err(|error| error.raise(py))?, Arc::clone(&self.file)))
     }

@@ -28,6 +28,15 @@ class Report:
         return pl.DataFrame(self._native.frame())
 
     @cached_property
+    def histograms(self) -> pl.DataFrame:
+        """How often each time occurred: the histograms table of ``analyzer/SCHEMA.md``, of ``report(histograms=True)``."""
+        return pl.DataFrame(self._native.histograms())
+
+    def hdr_log(self) -> str:
+        """The same for the tools of HdrHistogram: a log with two tagged histograms for each row."""
+        return self._native.hdr_log()
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """Everything but the rows, as ``trapline report --format json`` has it."""
         facts: dict[str, Any] = json.loads(self._native.json(0))

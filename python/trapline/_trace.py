@@ -115,9 +115,9 @@ class Trace:
         self._warn(damage)
         return pl.DataFrame(frame)
 
-    def report(self, *, by: By = "instruction") -> Report:
+    def report(self, *, by: By = "instruction", histograms: bool = False) -> Report:
         """What the exits cost, by instruction, function, reason, device or address."""
-        return Report(self._native.report(by), by)
+        return Report(self._native.report(by, histograms), by)
 
     @cached_property
     def _exits_schema(self) -> pl.Schema:

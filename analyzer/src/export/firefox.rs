@@ -90,7 +90,7 @@ impl Handles<'_> {
         if let Some(known) = self.known.get(&who) {
             return *known;
         }
-        let label = self.source.labels.get(who.0 as usize)?;
+        let label = self.source.labels.of(who.0);
         let stacks = self.source.report.symbols().stacks();
         let callers = stacks.zip(who.1).into_iter().flat_map(|(stacks, stack)| stacks.callers(stack).rev());
         let own = [&label.function, &label.instruction, &label.target].map(String::clone);

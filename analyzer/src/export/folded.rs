@@ -18,10 +18,10 @@ pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> std::io::Resul
     let cells = Cells(table);
     for row in (0..table.height()).filter(|&r| cells.bool("idle", r) == Some(false)) {
         let weight = cells.u64("cost_ns", row).or_else(|| cells.u64("count", row)).unwrap_or(0);
-        if let Some(label) = cells.u32("site", row).and_then(|s| source.labels.get(s as usize)) {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{} {weight}", stack(label));
-        }
+        let label =
+            cells.u32("site", row).map_or_else(|| source.labels.of_others(), |site| source.labels.of(site));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{} {weight}", stack(label));
     }
     out.write_all(text.as_bytes())
 }
@@ -30,7 +30,7 @@ pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> std::io::Resul
 fn with_callers(source: &Source<'_>, stacks: &Stacks, text: &mut String) {
     let has_times = source.report.totals().timed_exits > 0;
     for row in source.report.stacks().iter().filter(|row| !row.idle) {
-        let Some(label) = source.labels.get(row.site as usize) else { continue };
+        let label = source.labels.of(row.site);
         let weight = if has_times { row.cost_ns } else { row.count };
         let callers = row.stack.into_iter().flat_map(|s| stacks.callers(s).rev());
         for caller in callers {

@@ -37,7 +37,7 @@ pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> Written {
         match step {
             Step::Exit(moment) => {
                 let site = moment.site as usize;
-                let Some(label) = source.labels.get(site) else { return Ok(()) };
+                let label = source.labels.of(moment.site);
                 let (start, end) = (moment.exit_ns(), moment.end_ns());
                 let name = SITE_NAMES + u64::from(moment.site);
                 let text = || format!("{}: {}", label.function, label.target);

@@ -78,13 +78,13 @@ struct Sample<'a> {
 /// A sample per site; where call stacks are known, per site and stack.
 fn samples<'a>(source: &'a Source<'_>) -> Vec<Sample<'a>> {
     let cells = Cells(source.report.table());
-    let rows = 0..source.report.table().height();
     let mut all = Vec::new();
-    for (row, site) in rows.filter_map(|row| Some((row, cells.u32("site", row)?))) {
-        let Some(label) = source.labels.get(site as usize) else { continue };
+    for row in 0..source.report.table().height() {
+        let site = cells.u32("site", row);
+        let label = site.map_or_else(|| source.labels.of_others(), |site| source.labels.of(site));
         let line = cells.str("source_line", row).unwrap_or_default();
         let address = cells.u64("instruction_address", row).unwrap_or(0);
-        let of_site: Vec<_> = source.report.stacks().iter().filter(|s| s.site == site).collect();
+        let of_site: Vec<_> = source.report.stacks().iter().filter(|s| Some(s.site) == site).collect();
         if of_site.is_empty() {
             all.push(Sample { label, line, address, stack: None, values: values(cells, row) });
         }

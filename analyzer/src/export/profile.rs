@@ -1,11 +1,11 @@
 //! Profiles: where the cost of a recording went, for the viewers that people already have.
 
 use super::{firefox, folded, perfetto, pprof};
-use crate::by::By;
+use crate::cells::Cells;
 use crate::error::AnalyzerError;
-use crate::labels::{Label, labels};
+use crate::labels::Labels;
 use crate::output::Output;
-use crate::report::Report;
+use crate::report::{Options, Report};
 use crate::stacks::Stacks;
 use crate::symbols::Symbols;
 use std::io::{BufWriter, Write};
@@ -29,7 +29,7 @@ pub enum Profile {
 pub(super) struct Source<'a> {
     pub(super) trace: &'a Trace,
     pub(super) report: Report,
-    pub(super) labels: Vec<Label>,
+    pub(super) labels: Labels,
 }
 
 impl Source<'_> {
@@ -51,8 +51,10 @@ pub fn profile(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), AnalyzerError> {
     let output = Output::create(path, replace)?;
-    let report = Report::with_prices(trace, By::Site, symbols, prices, progress)?;
-    let labels = labels(trace, report.symbols(), &report.pci);
+    let report = Report::with(trace, Options { symbols, prices, ..Options::default() }, progress)?;
+    let cells = Cells(report.table());
+    let sites = (0..report.table().height()).filter_map(|row| cells.u32("site", row));
+    let labels = Labels::new(trace, report.symbols(), &report.pci, sites);
     let source = Source { trace, report, labels };
     let mut out = BufWriter::new(output.file());
     let written = match kind {

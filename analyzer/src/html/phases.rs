@@ -1,7 +1,7 @@
 //! Phases of a recording: stretches of time in which one function costs the most.
 
 use super::pictures::{BINS, Pictures};
-use crate::labels::{Label, NO_SYMBOL};
+use crate::labels::{Labels, NO_SYMBOL};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ struct Phase {
 }
 
 /// The phases, one after another.
-pub(super) fn phases(pictures: &Pictures, labels: &[Label]) -> Vec<Value> {
+pub(super) fn phases(pictures: &Pictures, labels: &Labels) -> Vec<Value> {
     let names: Vec<_> = (0..BINS).map(|bin| dearest(pictures, labels, bin)).collect();
     let shown = |phase: &Phase| {
         let exits: u64 = (phase.from..phase.to).map(|bin| pictures.exits(bin)).sum();
@@ -28,10 +28,10 @@ pub(super) fn phases(pictures: &Pictures, labels: &[Label]) -> Vec<Value> {
 }
 
 /// What costs the most in a bin: a function, or where it has no name, what the instruction does.
-fn dearest(pictures: &Pictures, labels: &[Label], bin: usize) -> Option<String> {
+fn dearest(pictures: &Pictures, labels: &Labels, bin: usize) -> Option<String> {
     let mut costs = BTreeMap::new();
     for (site, cost) in pictures.costs(bin).filter(|(_, cost)| *cost > 0) {
-        let Some(label) = labels.get(site as usize) else { continue };
+        let label = labels.of(site);
         let name = if label.function == NO_SYMBOL { &label.target } else { &label.function };
         *costs.entry(name).or_insert(0) += cost;
     }

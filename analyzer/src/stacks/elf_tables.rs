@@ -1,14 +1,16 @@
-//! The unwinding tables of an ELF file.
+//! The unwinding tables of an ELF file, or of a kernel in memory.
 
 use super::cfi::Cfi;
 use super::cpu::{Cpu, Step};
 use super::memory::Memory;
 use super::orc;
+use super::orc_search;
 use super::orc_table::OrcTable;
-use crate::symbols::section_contents;
+use crate::symbols::{Chunk, section_contents};
 use object::{Object, ObjectSection};
+use std::ops::Range;
 
-/// The tables of one file.
+/// The tables of one source.
 pub(super) struct Tables {
     /// What is added to its addresses.
     offset: u64,
@@ -36,6 +38,11 @@ impl Tables {
             tables.cfi.add_debug_frame(&bytes);
         }
         tables
+    }
+
+    /// The tables in the memory of a kernel whose code has these addresses.
+    pub(super) fn of_kernel(memory: &[Chunk], code: &Range<u64>, offset: u64) -> Self {
+        Self { offset, orc: orc_search::find(memory, code), cfi: Cfi::default() }
     }
 
     /// The way out of a frame, if its code is described here.

@@ -26,6 +26,12 @@ impl<'a> Memory<'a> {
         Self { read, pages: Vec::new() }
     }
 
+    /// Bytes that are read anew, however many; `None` where not all are there.
+    pub(super) fn now(&mut self, address: u64, length: u64) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        ((self.read)(Gva(address), &mut bytes) == bytes.len()).then_some(bytes)
+    }
+
     fn page(&mut self, start: u64) -> Option<&[u8; PAGE]> {
         let at = match self.pages.iter().position(|p| p.start == start) {
             Some(at) => at,

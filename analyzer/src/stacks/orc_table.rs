@@ -52,6 +52,18 @@ enum Layout {
 pub(super) struct OrcTable(Vec<(u64, Entry)>);
 
 impl OrcTable {
+    /// Bytes of an entry.
+    pub(super) const ENTRY: usize = BYTES;
+
+    /// Whether all of these bytes are entries: registers and bits that exist.
+    pub(super) fn are_entries(bytes: &[u8]) -> bool {
+        bytes.as_chunks::<BYTES>().0.iter().all(|entry| {
+            let bits = bits(*entry);
+            // ORC_REG_SP_INDIRECT is the last register; type, signal and end are bits 8 to 11.
+            bits & 15 <= 9 && bits >> 4 & 15 <= 9 && bits >> 12 == 0
+        })
+    }
+
     /// The tables of `.orc_unwind_ip`, which lies at this address, and `.orc_unwind`. `None` where they do not belong together.
     pub(super) fn new(ips: (u64, &[u8]), entries: &[u8]) -> Option<Self> {
         let (offsets, rest) = ips.1.as_chunks::<4>();
@@ -67,6 +79,11 @@ impl OrcTable {
         // A kernel that was not finished sorts them when it boots.
         all.sort_by_key(|(ip, _)| *ip);
         Some(Self(all))
+    }
+
+    /// The first addresses of its ranges.
+    pub(super) fn starts(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|(start, _)| *start)
     }
 
     /// What holds for an address.

@@ -1,5 +1,6 @@
 //! The stacks of a trace: each different one once, and which exit has which.
 
+use super::modules::Module;
 use crate::symbols::Symbol;
 use std::collections::BTreeMap;
 
@@ -93,6 +94,8 @@ pub struct Stacks {
     /// Places in `callers`, by the number of the stack.
     chains: Vec<Vec<u32>>,
     of_exit: Vec<u32>,
+    /// The modules of the guest's kernel that code was found in.
+    modules: Vec<Module>,
 }
 
 /// No stack is known of an exit.
@@ -108,6 +111,15 @@ impl Stacks {
     pub fn callers(&self, stack: u32) -> impl DoubleEndedIterator<Item = &Caller> + Clone {
         let numbers = self.chains.get(stack as usize).map_or(&[][..], Vec::as_slice);
         numbers.iter().map(|&n| &self.callers[n as usize])
+    }
+
+    pub(super) fn with_modules(self, modules: Vec<Module>) -> Self {
+        Self { modules, ..self }
+    }
+
+    /// The modules of the guest's kernel, as far as something in them trapped or called.
+    pub(crate) fn modules(&self) -> &[Module] {
+        &self.modules
     }
 
     /// How many different stacks there are; they are numbered from 0.
@@ -155,6 +167,11 @@ impl Collected {
         let callers = callers.into_iter().map(|(frame, _)| caller(frame)).collect();
         let mut stacks: Vec<_> = self.stacks.into_iter().collect();
         stacks.sort_by_key(|(_, number)| *number);
-        Stacks { callers, chains: stacks.into_iter().map(|(s, _)| s).collect(), of_exit: self.of_exit }
+        Stacks {
+            callers,
+            chains: stacks.into_iter().map(|(s, _)| s).collect(),
+            of_exit: self.of_exit,
+            modules: Vec::new(),
+        }
     }
 }

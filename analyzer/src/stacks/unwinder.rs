@@ -3,8 +3,9 @@
 use super::cpu::{Cpu, Segments, Step};
 use super::elf_tables::Tables;
 use super::memory::{Memory, Read};
+use super::modules::Modules;
 use super::table::{Collected, Frame, Method, Stacks};
-use super::{frame_pointer, guess};
+use super::{frame_pointer, guess, orc};
 use crate::symbols::Sources;
 use trapline_formats::{CpuMode, ExitKind, Registers, Site, SystemRegisters};
 
@@ -30,6 +31,7 @@ pub struct Standing<'a> {
 pub struct Unwinder<'a> {
     sources: &'a Sources,
     tables: Vec<Tables>,
+    modules: Modules,
     collected: Collected,
     frames: Vec<Frame>,
 }
@@ -37,8 +39,17 @@ pub struct Unwinder<'a> {
 impl<'a> Unwinder<'a> {
     /// An unwinder with the tables of these files.
     pub fn new(sources: &'a Sources) -> Self {
-        let tables = sources.placed().map(|(source, offset)| Tables::of_elf(source.file(), offset));
-        Self { sources, tables: tables.collect(), collected: Collected::default(), frames: Vec::new() }
+        let tables = sources.placed().map(|(source, offset)| match source.memory() {
+            Some((memory, code)) => Tables::of_kernel(memory, &code, offset),
+            None => Tables::of_elf(source.file(), offset),
+        });
+        Self {
+            sources,
+            tables: tables.collect(),
+            modules: Modules::new(sources.module_list()),
+            collected: Collected::default(),
+            frames: Vec::new(),
+        }
     }
 
     /// Adds the stack of an exit.
@@ -58,11 +69,14 @@ impl<'a> Unwinder<'a> {
     /// All stacks, with names.
     pub fn finish(self) -> Stacks {
         let sources = self.sources;
-        self.collected.named(|(address, method)| {
+        let modules = self.modules.into_all();
+        let name = |(address, method): Frame| {
             // A call may be the last instruction of its function.
             let inside = address.wrapping_sub(u64::from(method != Method::TrapFrame));
-            sources.symbol(inside)
-        })
+            sources.symbol(inside).or_else(|| modules.iter().find_map(|module| module.symbol(inside)))
+        };
+        let stacks = self.collected.named(name);
+        stacks.with_modules(modules)
     }
 
     fn unwind(&mut self, mut cpu: Cpu, segments: &Segments, memory: &mut Memory<'_>) {
@@ -86,9 +100,19 @@ impl<'a> Unwinder<'a> {
         }
     }
 
-    fn step(&self, cpu: &Cpu, may_guess: bool, memory: &mut Memory<'_>, segments: &Segments) -> Option<Step> {
+    fn step(
+        &mut self,
+        cpu: &Cpu,
+        may_guess: bool,
+        memory: &mut Memory<'_>,
+        segments: &Segments,
+    ) -> Option<Step> {
         if segments.mode == CpuMode::Long64 {
             let described = self.tables.iter().find_map(|tables| tables.step(cpu, memory));
+            let described = described.or_else(|| {
+                let entry = self.modules.at(cpu.inside(), memory)?.orc()?.at(cpu.inside()).copied()?;
+                orc::step(&entry, cpu, memory)
+            });
             if described.is_some() {
                 return described;
             }

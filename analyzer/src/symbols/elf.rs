@@ -2,6 +2,7 @@
 
 use super::placement::Chunk;
 use super::table::{Entry, Table};
+use super::text::MODULES;
 use object::elf::PF_X;
 use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags, SymbolKind};
 
@@ -25,7 +26,9 @@ pub(super) fn read(file: &[u8]) -> Option<Elf> {
         chunks.push((segment.address(), bytes.to_vec()));
     }
     let symbols = elf.symbols().chain(elf.dynamic_symbols());
-    Some(Elf { table: Table::new(symbols.filter_map(|s| entry(&s)).collect()), code, data })
+    let modules = elf.symbols().find(|s| s.name_bytes() == Ok(MODULES)).map(|s| s.address());
+    let table = Table::new(symbols.filter_map(|s| entry(&s)).collect()).with_modules(modules);
+    Some(Elf { table, code, data })
 }
 
 fn entry<'a>(symbol: &impl ObjectSymbol<'a>) -> Option<Entry> {

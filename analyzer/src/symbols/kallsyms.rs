@@ -9,7 +9,7 @@
 //! says. From there the way leads backwards, and everything found is checked against everything else.
 
 use super::table::{Entry, Table};
-use super::text::rank;
+use super::text::{MODULES, rank};
 
 const TOKENS: usize = 256;
 const INDEX_BYTES: usize = TOKENS * 2;
@@ -141,6 +141,7 @@ impl<'a> Names<'a> {
     fn table(&self, image: &[u8]) -> Option<Table> {
         let addresses = Addresses::find(image, self)?;
         let mut entries = Vec::new();
+        let mut modules = None;
         let mut at = self.start;
         for i in 0..self.count {
             let (packed, next) = packed_name(image, at)?;
@@ -148,11 +149,14 @@ impl<'a> Names<'a> {
             let text: Vec<u8> =
                 packed.iter().flat_map(|t| self.tokens.texts[usize::from(*t)]).copied().collect();
             let Some((&kind, name)) = text.split_first() else { continue };
+            if name == MODULES {
+                modules = addresses.of(image, i);
+            }
             if let Some(rank) = rank(kind) {
                 entries.push(Entry { address: addresses.of(image, i)?, size: 0, rank, name: name.to_vec() });
             }
         }
-        (!entries.is_empty()).then(|| Table::new(entries))
+        (!entries.is_empty()).then(|| Table::new(entries).with_modules(modules))
     }
 }
 

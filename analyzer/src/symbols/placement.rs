@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use trapline_formats::{ExitKind, Site};
 
 /// Bytes of an image at the addresses that its symbols use.
-pub(super) type Chunk = (u64, Vec<u8>);
+pub(crate) type Chunk = (u64, Vec<u8>);
 
 const PAGE: u64 = 4096;
 /// Instructions that propose places. The longest are the most telling.

@@ -117,6 +117,12 @@ impl Source {
         &self.file
     }
 
+    /// The memory of a kernel that is no file, and the addresses of its code.
+    pub(crate) fn memory(&self) -> Option<(&[Chunk], Range<u64>)> {
+        (self.file.is_empty() && !self.chunks.is_empty()).then_some(())?;
+        Some((&self.chunks, self.table.extent()?))
+    }
+
     /// Bytes of code at its own addresses.
     pub(super) fn code(&self, range: Range<u64>) -> Option<&[u8]> {
         /// A listing is not made of more.

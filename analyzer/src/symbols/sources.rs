@@ -48,6 +48,11 @@ impl Sources {
         self.0.iter().filter_map(|source| Some((source, source.placed?)))
     }
 
+    /// Where the guest's kernel has its list of modules.
+    pub(crate) fn module_list(&self) -> Option<u64> {
+        self.placed().find_map(|(source, offset)| Some(source.table.modules?.wrapping_add(offset)))
+    }
+
     /// The function at an address.
     pub(crate) fn symbol(&self, address: u64) -> Option<Symbol> {
         self.0.iter().find_map(|source| source.symbol(address))

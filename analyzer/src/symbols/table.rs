@@ -4,55 +4,68 @@ use std::ops::Range;
 
 /// A function that holds an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found<'a> {
+pub(crate) struct Found<'a> {
     /// Its name as the file has it.
-    pub(super) name: &'a [u8],
+    pub(crate) name: &'a [u8],
     /// Its first address.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// The first address after it.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 /// A symbol as a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) address: u64,
+pub(crate) struct Entry {
+    pub(crate) address: u64,
     /// 0: up to the next symbol.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Of several at one address, the lowest names it.
-    pub(super) rank: u8,
-    pub(super) name: Vec<u8>,
+    pub(crate) rank: u8,
+    pub(crate) name: Vec<u8>,
 }
 
 /// The functions of one file, by address.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     entries: Vec<Entry>,
+    /// Where a kernel has the head of its list of modules: the symbol `modules`, which is data.
+    pub(crate) modules: Option<u64>,
 }
 
 /// A function that says no size is not longer than this: what follows is somebody else's.
 const LONGEST: u64 = 1 << 20;
 
 impl Table {
-    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+    pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
         // Of equal rank, the shorter name: aliases are decorated.
         entries.sort_by(|a, b| {
             (a.address, a.rank, a.name.len(), &a.name).cmp(&(b.address, b.rank, b.name.len(), &b.name))
         });
         entries.dedup_by_key(|e| e.address);
-        Self { entries }
+        Self { entries, modules: None }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// The same, of a kernel whose list of modules is there.
+    pub(crate) fn with_modules(self, modules: Option<u64>) -> Self {
+        Self { modules, ..self }
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
+    /// From the first function to the end of the last.
+    pub(crate) fn extent(&self) -> Option<Range<u64>> {
+        let (first, last) = (self.entries.first()?, self.entries.last()?);
+        Some(first.address..extent(last, u64::MAX).end)
+    }
+
     /// The function that holds an address.
-    pub(super) fn at(&self, address: u64) -> Option<Found<'_>> {
+    pub(crate) fn at(&self, address: u64) -> Option<Found<'_>> {
         let after = self.entries.partition_point(|e| e.address <= address);
         let entry = self.entries.get(after.checked_sub(1)?)?;
         let next = self.entries.get(after).map_or(u64::MAX, |e| e.address);
@@ -61,7 +74,7 @@ impl Table {
     }
 
     /// The address of a symbol.
-    pub(super) fn address_of(&self, name: &[u8]) -> Option<u64> {
+    pub(crate) fn address_of(&self, name: &[u8]) -> Option<u64> {
         self.entries.iter().find(|e| e.name == name).map(|e| e.address)
     }
 }

@@ -2,9 +2,14 @@
 
 use super::table::{Entry, Table};
 
+/// The head of the list of modules (kernel/module/main.c).
+pub(super) const MODULES: &[u8] = b"modules";
+
 /// A line of such a file.
 enum Line {
     Code(Entry),
+    /// The head of the list of modules.
+    Modules(u64),
     /// Data, or what has no address.
     Other,
     /// No line of such a file at all.
@@ -13,15 +18,17 @@ enum Line {
 
 /// Reads the lines. `None` where they name no code, or most of them are something else.
 pub(super) fn read(bytes: &[u8]) -> Option<Table> {
-    let (mut entries, mut known, mut foreign) = (Vec::new(), 0, 0);
+    let (mut entries, mut modules, mut known, mut foreign) = (Vec::new(), None, 0, 0);
     for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         match parse(line).unwrap_or(Line::Foreign) {
             Line::Code(entry) => entries.push(entry),
+            Line::Modules(address) => modules = Some(address),
             Line::Other => known += 1,
             Line::Foreign => foreign += 1,
         }
     }
-    (!entries.is_empty() && entries.len() + known > foreign).then(|| Table::new(entries))
+    (!entries.is_empty() && entries.len() + known > foreign)
+        .then(|| Table::new(entries).with_modules(modules))
 }
 
 fn parse(line: &[u8]) -> Option<Line> {
@@ -31,6 +38,9 @@ fn parse(line: &[u8]) -> Option<Line> {
     let name = parts.next()?;
     // "[module]" follows the name of a symbol of a module.
     let module = parts.next().filter(|m| m.starts_with(b"["));
+    if name == MODULES && module.is_none() && address != 0 && b"dDbB".contains(&kind) {
+        return Some(Line::Modules(address));
+    }
     let Some(rank) = rank(kind).filter(|_| address != 0) else { return Some(Line::Other) };
     let name = module.map_or(name.to_vec(), |module| [name, b" ", module].concat());
     Some(Line::Code(Entry { address, size: 0, rank, name }))

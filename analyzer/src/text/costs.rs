@@ -21,6 +21,8 @@ impl Page<'_> {
             return;
         }
         let (shown, others) = all.split_at(self.top.unwrap_or(all.len()).min(all.len()));
+        // Groups that share a row are one row.
+        let more = report.shared.costs.saturating_sub(1);
         self.blank();
         let title = match others {
             [] => format!("Cost by {}", report.by),
@@ -28,12 +30,12 @@ impl Page<'_> {
                 "Cost by {}: the dearest {} of {}",
                 report.by,
                 count(shown.len() as u64),
-                count(all.len() as u64)
+                count(all.len() as u64 + more)
             ),
         };
         self.line(&title);
         self.blank();
-        let table = CostTable { cells, shown, others, timed: report.totals.timed_exits > 0 };
+        let table = CostTable { cells, shown, others, more, timed: report.totals.timed_exits > 0 };
         let mut columns = table.sums(report.totals.cost_ns);
         if table.timed {
             columns.extend(durations(cells, shown, "vmm", "VMM", table.last_rows(), [0, 2, 5, 4, 8]));
@@ -86,6 +88,8 @@ struct CostTable<'a> {
     cells: Cells<'a>,
     shown: &'a [usize],
     others: &'a [usize],
+    /// Groups without a row of their own.
+    more: u64,
     timed: bool,
 }
 
@@ -134,7 +138,11 @@ impl CostTable<'_> {
         let last = |texts: Vec<String>| {
             let mut texts = texts;
             if !self.others.is_empty() {
-                texts.push(format!("({} other {})", count(self.others.len() as u64), by.plural()));
+                texts.push(format!(
+                    "({} other {})",
+                    count(self.others.len() as u64 + self.more),
+                    by.plural()
+                ));
             }
             texts.push("(all)".into());
             texts
@@ -189,6 +197,7 @@ fn instruction(cells: Cells<'_>, shown: &[usize], blank: usize) -> Vec<Column> {
     let address = |r: &usize| cells.u64("instruction_address", *r).map_or(NONE.into(), |a| format!("{a:#x}"));
     let text = |r: &usize| match (cells.str("disassembly", *r), cells.str("bytes", *r)) {
         (Some(text), _) => text.to_owned(),
+        (None, None) if cells.u32("sites", *r).is_some_and(|n| n > 1) => "(several)".into(),
         (None, Some(bytes)) if !bytes.is_empty() => format!("(bytes {bytes})"),
         _ => "(unreadable)".into(),
     };

@@ -112,6 +112,14 @@ impl Report {
                 counted(bounded, "site")
             ));
         }
+        let shared = report.shared.costs + report.shared.idle;
+        if shared > 0 {
+            warnings.push(format!(
+                "MANY ROWS: {} {} share a row, the cheapest ones; the others have one each.",
+                count(shared),
+                report.by.plural()
+            ));
+        }
         for unclosed in report.end.iter().flat_map(|end| &end.unclosed).take(FEW) {
             warnings.push(format!(
                 "UNCLOSED: {}, first seen at exit {}: {}. A replay may diverge.",

@@ -2,7 +2,7 @@
 
 use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{Cells, recorded};
-use trapline_analyzer::{AnalyzerError, By, Comparison, PathSource, Report, Symbols};
+use trapline_analyzer::{AnalyzerError, By, Comparison, Options, PathSource, Report, Symbols};
 use trapline_formats::{Estimate, ExitKind, Host, Price, PriceList, Trace};
 
 fn estimate(median: f64) -> Estimate {
@@ -25,7 +25,7 @@ fn list(prices: &[(ExitKind, f64)], recorder: f64) -> PriceList {
 }
 
 fn priced(trace: &Trace, by: By, list: &PriceList) -> Report {
-    Report::with_prices(trace, by, Symbols::none(), Some(list), &mut |_| {}).unwrap()
+    Report::with(trace, Options { by, prices: Some(list), ..Options::default() }, &mut |_| {}).unwrap()
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn the_prices_of_another_host_or_version_are_refused() {
     let (_dir, path) = recorded();
     let trace = Trace::open(&path).unwrap();
     let report = |list: &PriceList| {
-        Report::with_prices(&trace, By::Site, Symbols::none(), Some(list), &mut |_| {}).unwrap_err()
+        Report::with(&trace, Options { prices: Some(list), ..Options::default() }, &mut |_| {}).unwrap_err()
     };
     let mut other = list(&[], 100.0);
     other.host = Host { kernel: "6.12.9".into(), ..other.host };

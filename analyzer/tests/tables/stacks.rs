@@ -41,7 +41,7 @@ pub fn stacked(path: &Path) -> Symbols {
             unwinder.exit(exit.index, &trace.sites()[exit.site as usize], guest);
         }
     }
-    Symbols::none().with_stacks(unwinder.finish())
+    Symbols::none().with_stacks(&trace, unwinder.finish())
 }
 
 fn with_stacks(path: &Path) -> Report {
