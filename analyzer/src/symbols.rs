@@ -134,14 +134,15 @@ impl Symbols {
             self.notes.push(source.refusal());
             return;
         };
-        let mut named = 0;
+        let (mut named, mut taken) = (0, 0);
         for (site, slot) in sites.iter().zip(&mut self.of_site) {
             let Some(symbol) = source.symbol(site.instruction.address.0) else { continue };
             named += 1;
-            slot.get_or_insert_with(|| Arc::new(symbol));
+            let known = slot.get_or_insert_with(|| Arc::new(symbol.clone()));
+            taken += usize::from(known.start != symbol.start);
         }
         self.keep_code(source, offset);
-        self.notes.push(source.note(offset, named, sites.len()));
+        self.notes.push(source.note(offset, named, taken, sites.len()));
     }
 
     /// Keeps the code of the functions that were named, for listings.

@@ -179,3 +179,111 @@ fn orc(count: u64, ips: u64, entries: u64, extent: &Range<u64>, memory: &mut Mem
     let is_inside = table.starts().all(|start| (extent.start..=extent.end + 4096).contains(&start));
     is_inside.then_some(table)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trapline_formats::Gva;
+
+    const BASE: u64 = 0xffff_ffff_c000_0000;
+    const LIST_HEAD: u64 = 0xffff_ffff_82a0_0000;
+    const STRUCT_AT: u64 = BASE + 0x2000;
+    const TEXT: [&[u8]; 3] = [b"", b"probe", b"remove"];
+
+    /// The memory of a kernel with one module, at these addresses.
+    struct Kernel(Vec<(u64, Vec<u8>)>);
+
+    impl Kernel {
+        fn read(&self, at: u64, into: &mut [u8]) -> usize {
+            for (i, byte) in into.iter_mut().enumerate() {
+                let address = at + i as u64;
+                let found = self.0.iter().find_map(|(start, bytes)| {
+                    bytes.get(usize::try_from(address.checked_sub(*start)?).ok()?).copied()
+                });
+                match found {
+                    Some(found) => *byte = found,
+                    None => return i,
+                }
+            }
+            into.len()
+        }
+
+        /// What is known at an address after looking there.
+        fn at(&self, modules: &mut Modules, address: u64) -> Option<(String, bool)> {
+            let mut read = |at: Gva, into: &mut [u8]| self.read(at.0, into);
+            let module = modules.at(address, &mut Memory::new(&mut read))?;
+            Some((module.symbol(address)?.name, module.orc().is_some()))
+        }
+    }
+
+    fn words(words: &[u64]) -> Vec<u8> {
+        words.iter().flat_map(|w| w.to_le_bytes()).collect()
+    }
+
+    fn symbol(name: u32, info: u8, value: u64, size: u64) -> Vec<u8> {
+        [&name.to_le_bytes()[..], &[info, 0, 1, 0], &words(&[value, size])].concat()
+    }
+
+    /// A module of two functions, its structure with its other fields at this distance.
+    fn kernel(fields: usize, name: &[u8]) -> Kernel {
+        let mut module = words(&[0, LIST_HEAD, LIST_HEAD]);
+        module.extend(name);
+        module.resize(fields, 0);
+        // kallsyms, something else, ORC: number, places, entries.
+        module.extend(words(&[BASE + 0x4000, 7, 2, BASE + 0x7000, BASE + 0x8000]));
+        module.resize(STRUCT as usize, 0);
+        let symbols = [
+            vec![0; SYMBOL],
+            symbol(1, STT_FUNC, BASE + 0x10, 0x20),
+            symbol(7, 0x10 | STT_FUNC, BASE + 0x40, 0x30),
+            symbol(1, 1, BASE + 0x3000, 8),
+        ]
+        .concat();
+        let ips = [0x10i64, 0x40].into_iter().zip(0..).map(|(to, i)| (to - (0x7000 + 4 * i)) as i32);
+        Kernel(vec![
+            (LIST_HEAD, words(&[STRUCT_AT + LIST, STRUCT_AT + LIST])),
+            (STRUCT_AT, module),
+            (BASE + 0x4000, words(&[BASE + 0x5000, 4, BASE + 0x6000])),
+            (BASE + 0x5000, symbols),
+            (BASE + 0x6000, [TEXT.join(&0), vec![0; 0x800]].concat()),
+            (BASE + 0x7000, ips.flat_map(i32::to_le_bytes).collect()),
+            (BASE + 0x8000, [8, 0, 0, 0, 5, 0].repeat(2)),
+        ])
+    }
+
+    #[test]
+    fn a_module_names_its_functions_wherever_its_fields_are() {
+        for fields in [80, 264, 800, 1400] {
+            let kernel = kernel(fields, b"virtio_blk");
+            let mut modules = Modules::new(Some(LIST_HEAD));
+            let mut at = |address| kernel.at(&mut modules, address);
+            assert_eq!(at(BASE + 0x18), Some(("probe [virtio_blk]".into(), true)), "{fields}");
+            assert_eq!(at(BASE + 0x41), Some(("remove [virtio_blk]".into(), true)));
+            assert_eq!(at(BASE + 0x38), None, "between two functions");
+            assert_eq!(at(0xffff_ffff_8100_0000), None, "the kernel itself");
+        }
+    }
+
+    #[test]
+    fn a_list_that_leads_nowhere_and_code_of_no_module_end() {
+        let kernel = kernel(264, b"a module\x1b");
+        let mut modules = Modules::new(Some(LIST_HEAD));
+        assert_eq!(kernel.at(&mut modules, BASE + 0x18), None, "no name");
+        assert_eq!(kernel.at(&mut Modules::new(None), BASE + 0x18), None);
+        let mut broken = kernel_with_loop();
+        let mut modules = Modules::new(Some(LIST_HEAD));
+        for i in 0..2 * u64::from(MOST_READINGS) {
+            assert_eq!(broken.at(&mut modules, BASE + 0x10_0000 + i), None);
+        }
+        assert_eq!(modules.readings, MOST_READINGS);
+        broken.0.clear();
+        assert_eq!(broken.at(&mut Modules::new(Some(LIST_HEAD)), BASE), None);
+    }
+
+    /// Its list does not come back to its head.
+    fn kernel_with_loop() -> Kernel {
+        let mut kernel = kernel(264, b"m");
+        kernel.0[1].1[8..16].copy_from_slice(&(STRUCT_AT + LIST).to_le_bytes());
+        kernel
+    }
+}

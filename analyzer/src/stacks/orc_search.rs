@@ -1,8 +1,8 @@
 //! Finds ORC tables in the memory of a kernel, where no section header says where they are.
 //!
 //! `.orc_unwind_ip` holds, for tens of thousands of ranges of code, the distance from the word itself to the first address of the
-//! range, ascending, and nothing else in a kernel looks like that. `.orc_unwind` stands right behind it (include/asm-generic/
-//! vmlinux.lds.h, ORC_UNWIND_TABLE), six bytes for each.
+//! range, ascending from the first byte of the kernel's code, and nothing else in a kernel looks like that. `.orc_unwind` stands right
+//! behind it (include/asm-generic/vmlinux.lds.h, ORC_UNWIND_TABLE), six bytes for each.
 
 use super::orc_table::OrcTable;
 use crate::symbols::Chunk;
@@ -11,8 +11,6 @@ use std::ops::Range;
 const WORD: usize = 4;
 /// The smallest kernel has more ranges.
 const FEWEST: usize = 1000;
-/// Words before the table that may look like a part of it.
-const STRAYS: usize = 4;
 
 /// The tables of a kernel whose code has these addresses.
 pub(super) fn find(chunks: &[Chunk], code: &Range<u64>) -> Option<OrcTable> {
@@ -36,7 +34,7 @@ fn runs<'a>((start, bytes): &'a Chunk, code: &'a Range<u64>) -> impl Iterator<It
                 last = target(at);
                 at += 1;
             }
-            if at - first >= FEWEST {
+            if at - first >= FEWEST && target(first) == Some(code.start) {
                 return Some(first * WORD..at * WORD);
             }
             // A word that ended a run may begin the next one.
@@ -48,13 +46,10 @@ fn runs<'a>((start, bytes): &'a Chunk, code: &'a Range<u64>) -> impl Iterator<It
 
 /// The tables, if what stands behind a run are as many entries.
 fn table((start, bytes): &Chunk, run: Range<usize>) -> Option<OrcTable> {
-    (0..=STRAYS).find_map(|strays| {
-        let from = run.start + strays * WORD;
-        let ips = bytes.get(from..run.end)?;
-        let entries = bytes.get(run.end..)?.get(..ips.len() / WORD * OrcTable::ENTRY)?;
-        OrcTable::are_entries(entries)
-            .then(|| OrcTable::new((start.wrapping_add(from as u64), ips), entries))?
-    })
+    let ips = bytes.get(run.clone())?;
+    let entries = bytes.get(run.end..)?.get(..ips.len() / WORD * OrcTable::ENTRY)?;
+    OrcTable::are_entries(entries)
+        .then(|| OrcTable::new((start.wrapping_add(run.start as u64), ips), entries))?
 }
 
 #[cfg(test)]
@@ -65,15 +60,15 @@ mod tests {
     const TABLE: usize = 0x4_0000;
     const RANGES: usize = 3000;
 
-    /// A kernel: its code, something else, and the tables.
+    /// A kernel: its code, something else that leads to code, too, and the tables.
     fn kernel(strays: usize) -> Chunk {
         let mut bytes: Vec<u8> = (0..TABLE).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
         let relative = |at: usize, to: usize| (to as i32 - at as i32).to_le_bytes();
         for i in 0..strays {
-            bytes.extend(relative(bytes.len(), i));
+            bytes.extend(relative(bytes.len(), 0x300 + i));
         }
         for i in 0..RANGES {
-            bytes.extend(relative(bytes.len(), 0x100 + 16 * i));
+            bytes.extend(relative(bytes.len(), 16 * i));
         }
         for i in 0..RANGES {
             // sp: RSP + 8 (i + 1); a call, in the layout up to Linux 6.3.
@@ -87,14 +82,14 @@ mod tests {
     #[test]
     fn tables_are_found_wherever_they_are_and_are_those_of_the_sections() {
         let code = KERNEL..KERNEL + 0x2_0000;
-        for strays in [0, 2] {
+        for strays in [0, 3] {
             let kernel = kernel(strays);
             let at = TABLE + WORD * strays;
             let (ips, entries) = (&kernel.1[at..][..4 * RANGES], &kernel.1[at + 4 * RANGES..][..6 * RANGES]);
             let expected = OrcTable::new((KERNEL + at as u64, ips), entries).unwrap();
             let found = find(&[(0, vec![0; 64]), kernel.clone()], &code).unwrap();
             for i in 0..RANGES as u64 {
-                let address = KERNEL + 0x100 + 16 * i + 3;
+                let address = KERNEL + 16 * i + 3;
                 assert_eq!(found.at(address), expected.at(address), "{strays} {i}");
             }
         }

@@ -4,7 +4,7 @@ use super::placement::Chunk;
 use super::table::{Entry, Table};
 use super::text::MODULES;
 use object::elf::PF_X;
-use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags, SymbolKind};
+use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol, SegmentFlags, SymbolKind};
 
 /// What an ELF file holds.
 pub(super) struct Elf {
@@ -13,6 +13,11 @@ pub(super) struct Elf {
     pub(super) code: Vec<Chunk>,
     /// The other loaded segments.
     pub(super) data: Vec<Chunk>,
+}
+
+/// Whether it is an ELF file that a linker has yet to place.
+pub(super) fn is_unlinked(file: &[u8]) -> bool {
+    object::File::parse(file).is_ok_and(|elf| elf.kind() == ObjectKind::Relocatable)
 }
 
 /// Reads an ELF file; `None` where it is none.

@@ -7,6 +7,7 @@ use super::table::Table;
 use super::{Symbol, SymbolFile, demangle, elf, kallsyms, payload, safe, text};
 use crate::error::AnalyzerError;
 use std::cell::OnceCell;
+use std::fmt::Write as _;
 use std::ops::Range;
 use trapline_formats::Site;
 
@@ -41,6 +42,13 @@ impl Source {
         if let Some(kernel) = payload::of_bzimage(&bytes) {
             return Self::of_image(name, kernel)
                 .ok_or_else(|| error("the kernel packed in it is no ELF file".into()));
+        }
+        if elf::is_unlinked(&bytes) {
+            return Err(error(
+                "it is not linked, so its functions have no addresses yet (a kernel module's .ko?): the guest's /proc/kallsyms has \
+                 them, and --stacks finds modules in its memory"
+                    .into(),
+            ));
         }
         if let Some(source) = Self::of_image(name.clone(), bytes.clone()) {
             let known = (!source.table.is_empty()).then_some(source);
@@ -94,7 +102,12 @@ impl Source {
         let start = |table: &Table| KERNEL_STARTS.iter().find_map(|name| table.address_of(name));
         let moved =
             start(&self.table).zip(kernel.and_then(|k| Some(start(&k.table)?.wrapping_add(k.placed?))));
-        self.placed = Some(moved.map_or(0, |(listed, running)| running.wrapping_sub(listed)));
+        let offset = moved.map_or(0, |(listed, running)| running.wrapping_sub(listed));
+        if offset != 0 && self.table.drop_modules() > 0 {
+            self.doubt =
+                Some("names of modules are left out: it is of another boot, and they lie elsewhere".into());
+        }
+        self.placed = Some(offset);
     }
 
     /// The function at an address of the guest.
@@ -166,13 +179,16 @@ impl Source {
     }
 
     /// What was done with it.
-    pub(super) fn note(&self, offset: u64, named: usize, sites: usize) -> String {
+    pub(super) fn note(&self, offset: u64, named: usize, taken: usize, sites: usize) -> String {
         let moved = match offset {
             0 => String::new(),
             up if up < 1 << 63 => format!(", moved up by {up:#x}"),
             down => format!(", moved down by {:#x}", down.wrapping_neg()),
         };
-        let doubt = self.doubt.as_ref().map_or(String::new(), |doubt| format!("; but {doubt}"));
+        let mut doubt = self.doubt.as_ref().map_or(String::new(), |doubt| format!("; but {doubt}"));
+        if taken > 0 {
+            let _ = write!(doubt, "; {taken} of them are in other functions by a source above");
+        }
         format!(
             "{} ({}, {}{moved}) names {named} of {sites} sites{doubt}",
             self.name,

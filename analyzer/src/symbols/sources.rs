@@ -78,7 +78,7 @@ mod tests {
             source.placed = Some(0);
             source.compare_build(&kernel, insists);
             assert_eq!(source.placed.is_some(), placed, "{id} {insists}");
-            let told = if placed { source.note(0, 1, 1) } else { source.refusal() };
+            let told = if placed { source.note(0, 1, 0, 1) } else { source.refusal() };
             let words = "it is build 020202020202…, and the kernel in the trace is build 010101010101…";
             assert_eq!(told.contains(words), id == 2, "{told}");
         }

@@ -50,6 +50,13 @@ impl Table {
         Self { modules, ..self }
     }
 
+    /// Forgets the functions of kernel modules, `name [module]`; how many.
+    pub(crate) fn drop_modules(&mut self) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|e| !(e.name.ends_with(b"]") && e.name.contains(&b'[')));
+        before - self.entries.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -5,7 +5,7 @@ use crate::firmware::{self, recorded, report};
 use crate::stacks::stacked;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use trapline_analyzer::{By, Report, SCHEMA_VERSION};
+use trapline_analyzer::{By, Options, Report, SCHEMA_VERSION};
 use trapline_formats::{ExitKind, Header, Trace};
 
 /// Words that this check understands; any other in the schema fails it.
@@ -108,6 +108,11 @@ fn reports_of_every_grouping_are_as_the_schema_says() {
             let json: Value = serde_json::from_str(&report(&path, by).to_json(None).unwrap()).unwrap();
             assert_eq!(errors(&schema(), &json, "report"), [""; 0], "{} {by}", path.display());
         }
+        let options = Options { histograms: true, ..Options::default() };
+        let report = Report::with(&Trace::open(&path).unwrap(), options, &mut |_| {}).unwrap();
+        let json: Value = serde_json::from_str(&report.to_json(None).unwrap()).unwrap();
+        assert!(!json["histograms"].as_array().unwrap().is_empty());
+        assert_eq!(errors(&schema(), &json, "report"), [""; 0], "{} with histograms", path.display());
         let stacked =
             Report::with_symbols(&Trace::open(&path).unwrap(), By::Site, stacked(&path), &mut |_| {});
         let json: Value = serde_json::from_str(&stacked.unwrap().to_json(None).unwrap()).unwrap();

@@ -8,7 +8,7 @@ use trapline_analyzer::{AnalyzerError, By, Report, SymbolFile, Symbols};
 use trapline_formats::{ExitKind, Trace};
 
 /// So many exits of one site at 0x8010, with times or without.
-fn one_site(dir: &Path, exits: u64, is_timed: bool) -> PathBuf {
+pub fn one_site(dir: &Path, exits: u64, is_timed: bool) -> PathBuf {
     let mut trace = SyntheticTrace::create(&dir.join("odd.trap"), &header());
     trace.timings_end = if is_timed { u64::MAX } else { 0 };
     let site = trace.site(ExitKind::PortRead, 0x60, 1, 0x8010, &[0xec]);

@@ -2,7 +2,7 @@
 
 use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{Cells, recorded};
-use trapline_analyzer::{AnalyzerError, By, Comparison, Options, PathSource, Report, Symbols};
+use trapline_analyzer::{AnalyzerError, By, Comparison, Options, PathSource, Report};
 use trapline_formats::{Estimate, ExitKind, Host, Price, PriceList, Trace};
 
 fn estimate(median: f64) -> Estimate {
