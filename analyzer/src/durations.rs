@@ -81,7 +81,9 @@ impl Many {
     fn count_times(&mut self) {
         if let Times::Single(times) = &self.times {
             let mut hdr = hdr();
-            times.iter().for_each(|&time| count(&mut hdr, expand(time), 1));
+            for &time in times {
+                count(&mut hdr, expand(time), 1);
+            }
             self.times = Times::Counted(hdr);
         }
     }
@@ -121,7 +123,9 @@ impl Durations {
                 max: 0,
                 times: Times::Single(Vec::with_capacity(2 * FEW)),
             };
-            times.iter().for_each(|&time| many.add(expand(time)));
+            for &time in times {
+                many.add(expand(time));
+            }
             self.0 = Kept::Many(Box::new(many));
         }
         match &mut self.0 {
@@ -134,7 +138,7 @@ impl Durations {
     pub(crate) fn merge(&mut self, other: &Self) {
         match &other.0 {
             Kept::Few { count, times } => {
-                times[..usize::from(*count)].iter().for_each(|&t| self.add(expand(t)))
+                times[..usize::from(*count)].iter().for_each(|&t| self.add(expand(t)));
             }
             Kept::Many(theirs) => {
                 let ours = self.many();
@@ -152,7 +156,7 @@ impl Durations {
     fn each(&self, mut each: impl FnMut(u64, u32)) {
         match &self.0 {
             Kept::Few { count, times } => {
-                times[..usize::from(*count)].iter().for_each(|&t| each(expand(t), 1))
+                times[..usize::from(*count)].iter().for_each(|&t| each(expand(t), 1));
             }
             Kept::Many(many) => match &many.times {
                 Times::Single(times) => times.iter().for_each(|&t| each(expand(t), 1)),
@@ -267,7 +271,9 @@ mod tests {
 
     fn of(times: &[u64]) -> Durations {
         let mut all = Durations::default();
-        times.iter().for_each(|&t| all.add(t));
+        for &time in times {
+            all.add(time);
+        }
         all
     }
 

@@ -100,16 +100,16 @@ impl Module {
 
 fn read_all(list: u64, memory: &mut Memory<'_>) -> Vec<Module> {
     let mut all = Vec::new();
-    let mut at = memory.now(list, 8).and_then(number);
+    let mut at = memory.now(list, 8).and_then(|bytes| number(&bytes));
     for _ in 0..MOST_MODULES {
         let Some(node) = at.filter(|node| *node != list && *node >= KERNEL) else { break };
-        at = memory.now(node, 8).and_then(number);
+        at = memory.now(node, 8).and_then(|bytes| number(&bytes));
         all.extend(read(node.wrapping_sub(LIST), memory));
     }
     all
 }
 
-fn number(bytes: Vec<u8>) -> Option<u64> {
+fn number(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().map(|b| u64::from_le_bytes(*b))
 }
 
