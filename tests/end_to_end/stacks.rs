@@ -81,7 +81,7 @@ fn linux_with_kaslr_is_found_and_its_stacks_by_orc_and_by_dwarf_are_the_same() {
     let Some(host) = host() else { return };
     let (vmlinux, other) = (image("linux-debug", "linux-debug/vmlinux"), image("linux", "linux/vmlinux"));
     for words in ["", "nokaslr"] {
-        let recorded = record_linux(&host, words);
+        let recorded = record_linux(&host, "linux-debug/bzImage", words);
         let trace = Trace::open(&recorded.path).unwrap();
         let symbols = Symbols::load(&trace, &[file(&vmlinux), file(&other)]).unwrap();
         let notes = symbols.notes();
@@ -106,18 +106,36 @@ fn linux_with_kaslr_is_found_and_its_stacks_by_orc_and_by_dwarf_are_the_same() {
     }
 }
 
+#[test]
+fn linux_from_an_elf_file_has_the_same_stacks_with_that_file_and_without() {
+    if Extent::of_environment() < Extent::Full {
+        return;
+    }
+    let Some(host) = host() else { return };
+    let recorded = record_linux(&host, "linux-debug/vmlinux", "nokaslr");
+    let by_memory = stacks(&host, &recorded.path, &[]);
+    let by_file = stacks(&host, &recorded.path, &[file(&image("linux-debug", "linux-debug/vmlinux"))]);
+    let mut frames = 0;
+    for exit in 0..EXITS {
+        let known = callers(&by_memory, exit);
+        assert_eq!(known, callers(&by_file, exit), "exit {exit}");
+        frames += known.iter().filter(|c| c.1 == Orc).count() as u64;
+    }
+    assert!(frames > EXITS, "{frames} frames by ORC");
+}
+
 fn file(path: &Path) -> SymbolFile {
     SymbolFile { path: path.to_owned(), offset: None }
 }
 
-fn record_linux(host: &Host, words: &str) -> crate::support::recorded::Recorded {
+fn record_linux(host: &Host, file: &str, words: &str) -> crate::support::recorded::Recorded {
     let calls = user_mode_can_call(host.kvm).unwrap();
     let plain = "clearcpuid=smap,smep,popcnt,cx16,fsgsbase,umip,erms,fsrm,pcid,invpcid,rdrand,rdseed noxsave";
     let plain = if calls { "" } else { plain };
     let cmdline = format!(
         "console=ttyS0 {words} mitigations=off tsc=unstable lpj=1000000 no_timer_check noapictimer {plain}"
     );
-    let image = image("linux-debug", "linux-debug/bzImage");
+    let image = image("linux-debug", file);
     let kernel = Kernel { image: &image, initrd: None, cmdline: &cmdline, protocol: Protocol::Auto };
     let guest = kernel::load(kernel, 128 << 20).unwrap();
     let options =

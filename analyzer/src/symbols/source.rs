@@ -130,10 +130,14 @@ impl Source {
         &self.file
     }
 
-    /// The memory of a kernel that is no file, and the addresses of its code.
+    /// The memory of a kernel that is no file, and the addresses that its code may have. Names end before the code does: what
+    /// is thrown away after the boot may have none.
     pub(crate) fn memory(&self) -> Option<(&[Chunk], Range<u64>)> {
+        /// No kernel is larger (KERNEL_IMAGE_SIZE, arch/x86/include/asm/page_64_types.h).
+        const MOST: u64 = 1 << 30;
         (self.file.is_empty() && !self.chunks.is_empty()).then_some(())?;
-        Some((&self.chunks, self.table.extent()?))
+        let start = self.table.start()?;
+        Some((&self.chunks, start..start.checked_add(MOST)?))
     }
 
     /// Bytes of code at its own addresses.

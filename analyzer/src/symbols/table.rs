@@ -65,10 +65,9 @@ impl Table {
         self.entries.is_empty()
     }
 
-    /// From the first function to the end of the last.
-    pub(crate) fn extent(&self) -> Option<Range<u64>> {
-        let (first, last) = (self.entries.first()?, self.entries.last()?);
-        Some(first.address..extent(last, u64::MAX).end)
+    /// Where the first function starts.
+    pub(crate) fn start(&self) -> Option<u64> {
+        self.entries.first().map(|e| e.address)
     }
 
     /// The function that holds an address.
