@@ -61,6 +61,7 @@ def test_another_implementation_reads_the_log(
             for percent in (50, 90, 99):
                 quantile = row[f"{time}_p{percent}_ns"]
                 if quantile is not None:
+                    assert histogram is not None
                     # Steps of a thousandth, and whole nanoseconds.
                     read_back = histogram.get_value_at_percentile(percent)
                     assert read_back == pytest.approx(quantile, rel=0.002, abs=1)
