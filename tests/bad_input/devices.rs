@@ -56,7 +56,7 @@ fn a_replay_without_the_image_or_with_another_says_so() {
         return;
     }
     let folder = Folder::new();
-    folder.file("disk.img", &[7; DISK]);
+    folder.file("disk.img", &vec![7; DISK]);
     folder.record_guest(&virtio_disk_32(), &["--disk", "disk.img"]).says(0, &[]);
     folder.run(&["replay", "run.trap", "--disk", "disk.img"]).says(0, &[]);
     folder.run(&["replay", "run.trap"]).says(2, &["disk.img", "131072", "--disk"]);
@@ -75,7 +75,7 @@ fn an_image_that_changes_during_the_recording_is_told_and_the_trace_stays() {
         return;
     }
     let folder = Folder::new();
-    let image = folder.file("disk.img", &[7; DISK]);
+    let image = folder.file("disk.img", &vec![7; DISK]);
     folder.file("guest.bin", storm_64().image);
     let args = ["record", "--flat", "guest.bin", "--disk", "disk.img", "--timeout", "3s", "--quiet"];
     let recorder = folder.command(&args).stderr(std::process::Stdio::piped()).spawn().unwrap();
