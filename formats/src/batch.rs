@@ -8,6 +8,9 @@ use crate::inputs::InputEncoder;
 use crate::state::Registers;
 use crate::timing::{Timing, TimingEncoder};
 
+/// What an event takes, about, beside the bytes in it.
+const EVENT_BYTES: usize = 16;
+
 /// An exit, noted down.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RawExit {
@@ -75,9 +78,11 @@ impl Batch {
 
     /// Notes an event after the last exit.
     pub fn event(&mut self, event: Event) {
-        if let Event::MemoryWrite { bytes, .. } = &event {
-            self.event_bytes += bytes.len();
-        }
+        self.event_bytes += EVENT_BYTES
+            + match &event {
+                Event::MemoryWrite { bytes, .. } => bytes.len(),
+                _ => 0,
+            };
         self.events.push((self.len as u32, event));
     }
 
@@ -93,7 +98,7 @@ impl Batch {
         &self.room[..self.len]
     }
 
-    /// Bytes of data: of exits of several elements, and of writes into guest memory.
+    /// Bytes of data: of exits of several elements, and of events, about.
     pub fn bulk_bytes(&self) -> usize {
         self.bulk.len() + self.event_bytes
     }
@@ -264,6 +269,16 @@ mod tests {
         let digests =
             DigestDecoder::default().decode(0, &encoded.digests, inputs.exits().map(|e| e.site)).unwrap();
         assert_eq!(digests.registers[3], compared(&exit(1, 0, 0, 3).registers));
+    }
+
+    #[test]
+    fn events_without_bytes_fill_a_batch_too() {
+        let mut batch = Batch::with_room(1);
+        let read = Event::FileRead { gpa: 0, file: 0, offset: 0, length: 1, xxh3: 0 };
+        (0..1000).for_each(|_| batch.event(read.clone()));
+        assert!(batch.bulk_bytes() >= 16_000);
+        batch.clear();
+        assert_eq!(batch.bulk_bytes(), 0);
     }
 
     #[test]

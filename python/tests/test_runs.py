@@ -52,7 +52,7 @@ def test_devices_are_those_of_the_command_line(tmp_path: Path) -> None:
     image, disk = tmp_path / "image", tmp_path / "disk"
     image.write_bytes(guests.prints(b"hi"))
     disk.write_bytes(bytes(4096))
-    trace = trapline.record(output=tmp_path / "run.trap", flat=image, mode=16, disks=[disk], entropy=True)
+    trace = trapline.record(output=tmp_path / "run.trap", flat=image, mode=16, disks=[disk], entropy=True, net="user")
     assert [file["name"] for file in trace.header["files"] if file["role"] == "disk"] == ["disk"]
     assert trapline.replay(trace, disks=[disk])
     disk.write_bytes(bytes(512))

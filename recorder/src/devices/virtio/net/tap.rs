@@ -94,3 +94,6 @@ impl Link for Tap {
         self.worker = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

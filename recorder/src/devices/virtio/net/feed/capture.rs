@@ -2,10 +2,16 @@
 
 use super::super::SHORTEST;
 use super::super::link::LONGEST;
-use pcap_parser::nom::Err as NomError;
-use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le, parse_sectionheaderblock};
+use pcap_parser::nom::{Err as NomError, IResult};
+use pcap_parser::pcapng::{
+    parse_enhancedpacketblock_be, parse_enhancedpacketblock_le, parse_interfacedescriptionblock_be,
+    parse_interfacedescriptionblock_le, parse_sectionheaderblock, parse_unknownblock_be,
+    parse_unknownblock_le,
+};
+use pcap_parser::traits::PcapNGPacketBlock;
 use pcap_parser::{
-    InterfaceDescriptionBlock, Linktype, PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header,
+    EPB_MAGIC, EnhancedPacketBlock, IDB_MAGIC, InterfaceDescriptionBlock, Linktype, PcapError, PcapHeader,
+    SPB_MAGIC, UnknownBlock, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header,
 };
 
 const NS: u128 = 1_000_000_000;
@@ -93,6 +99,7 @@ impl Interface {
     }
 }
 
+/// Walks from block to block, and lets only those be decoded that count: the crate's decoder of some others panics on a length of 4.
 fn read_pcapng(content: &[u8]) -> Result<Capture, String> {
     let mut capture = Capture::default();
     let (mut rest, mut is_big, mut interfaces) = (content, false, Vec::<Interface>::new());
@@ -100,11 +107,13 @@ fn read_pcapng(content: &[u8]) -> Result<Capture, String> {
         if let Ok((_, section)) = parse_sectionheaderblock(rest) {
             (is_big, interfaces) = (section.big_endian(), Vec::new());
         }
-        let parse = if is_big { parse_block_be } else { parse_block_le };
-        let (behind, block) = parse(rest).map_err(|e| damaged(content, rest, &e))?;
-        match block {
-            Block::InterfaceDescription(block) => interfaces.push(Interface::of(&block)?),
-            Block::EnhancedPacket(block) => {
+        let failed = |e| damaged(content, rest, &e);
+        let (walk, interface, packet) = if is_big { BIG } else { LITTLE };
+        let (behind, block) = walk(rest).map_err(failed)?;
+        match if is_big { block.block_type.swap_bytes() } else { block.block_type } {
+            IDB_MAGIC => interfaces.push(Interface::of(&interface(rest).map_err(failed)?.1)?),
+            EPB_MAGIC => {
+                let block = packet(rest).map_err(failed)?.1;
                 let Some(interface) = interfaces.get(block.if_id as usize) else {
                     return Err(format!(
                         "at byte {}: there is no interface {}",
@@ -113,21 +122,28 @@ fn read_pcapng(content: &[u8]) -> Result<Capture, String> {
                     ));
                 };
                 interface.is_ethernet.clone()?;
-                let captured = block.data.get(..block.caplen as usize).unwrap_or(block.data);
-                capture.add(interface.ns(block.ts_high, block.ts_low), captured, block.origlen);
+                let time = interface.ns(block.ts_high, block.ts_low);
+                capture.add(time, block.packet_data(), block.origlen);
             }
-            Block::SimplePacket(_) => {
-                return Err(format!("at byte {}: a packet without a time", at(content, rest)));
-            }
+            SPB_MAGIC => return Err(format!("at byte {}: a packet without a time", at(content, rest))),
             _ => {}
-        }
-        if behind.len() == rest.len() {
-            break;
         }
         rest = behind;
     }
     Ok(capture)
 }
+
+type Parsed<'a, Block> = IResult<&'a [u8], Block, PcapError<&'a [u8]>>;
+/// How any block is walked over, and how an interface and a packet are decoded.
+type Parsers = (
+    for<'a> fn(&'a [u8]) -> Parsed<'a, UnknownBlock<'a>>,
+    for<'a> fn(&'a [u8]) -> Parsed<'a, InterfaceDescriptionBlock<'a>>,
+    for<'a> fn(&'a [u8]) -> Parsed<'a, EnhancedPacketBlock<'a>>,
+);
+const LITTLE: Parsers =
+    (parse_unknownblock_le, parse_interfacedescriptionblock_le, parse_enhancedpacketblock_le);
+const BIG: Parsers =
+    (parse_unknownblock_be, parse_interfacedescriptionblock_be, parse_enhancedpacketblock_be);
 
 fn ethernet(link: Linktype) -> Result<(), String> {
     if link == Linktype::ETHERNET {

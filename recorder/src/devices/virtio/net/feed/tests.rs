@@ -111,6 +111,24 @@ fn a_file_that_is_none_is_refused_with_the_place_and_the_reason() {
 }
 
 #[test]
+fn blocks_that_say_nothing_of_frames_are_passed_over_and_no_length_of_theirs_panics() {
+    let interesting = pcapng(6, &[(0, A)]);
+    // Process information, which pcap-parser 0.17 takes with a length that is not even its own head.
+    let short = [0x8000_0001u32, 10, 0].map(u32::to_le_bytes).concat();
+    assert!(feed(&[&interesting[..], &short].concat()).is_err());
+    for kind in [2, 4, 5, 9, 10, 0xBAD, 0x8000_0001, 0x4000_0BAD] {
+        let other = block(kind, &[0xEE; 7]);
+        assert_eq!(
+            played(feed(&[&interesting[..], &other].concat()).unwrap()),
+            [(1000, A.to_vec())],
+            "{kind:#x}"
+        );
+    }
+    assert!(feed(&[&interesting[..], &block(3, &[0; 16])].concat()).unwrap_err().contains("without a time"));
+    assert!(feed(&[&interesting[..60], &interesting[..]].concat()).is_ok(), "a section without packets");
+}
+
+#[test]
 fn a_file_that_is_not_there_or_too_large_is_not_read() {
     assert!(Feed::open(Path::new("/nowhere/at.pcap")).unwrap_err().contains("No such file"));
     let large = tempfile::NamedTempFile::new().unwrap();
