@@ -234,7 +234,7 @@ fn recorded(trace: &Trace, counts: &ExitCounts, side: usize, damage: Option<&Dam
             ClockMode::Host => "host",
             ClockMode::Virtual => "virtual",
         },
-        is_cut: is_cut(trace),
+        is_cut: is_cut(trace) || damage.is_some(),
         damage: damage.map(|d| DamageFacts { offset: d.offset, reason: safe(&d.reason) }),
     }
 }

@@ -104,8 +104,7 @@ impl BlockType {
 pub fn most_raw_bytes(kind: u16) -> u32 {
     const MIB: u32 = 1 << 20;
     match BlockType::from_number(kind) {
-        Some(BlockType::Header | BlockType::End) => 16 * MIB,
-        Some(BlockType::StartState | BlockType::Memory) => 4 * MIB,
+        Some(BlockType::Header | BlockType::End | BlockType::StartState | BlockType::Memory) => 4 * MIB,
         Some(BlockType::Sites | BlockType::Inputs | BlockType::Console) => 8 * MIB,
         Some(BlockType::Timing) => 4 * crate::inputs::MAX_EXITS as u32,
         _ => MAX_BLOCK_BYTES,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use trapline_analyzer::{By, Diff, DiffOptions, Report, Symbols};
 use trapline_formats::Trace;
 
@@ -20,6 +21,11 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// How many cases to try: all of them in the full run.
 pub fn cases(normal: u64, full: u64) -> u64 {
     if std::env::var("TRAPLINE_MATRIX").is_ok_and(|m| m == "full") { full } else { normal }
+}
+
+/// A folder in memory, where there is one: a file is written anew for each of many cases.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Does something to a trace that must neither panic nor take much, whatever the trace is.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod blocks;
+mod bombs;
 mod bounds;
 mod random_damage;
 mod single_bits;

@@ -1,7 +1,7 @@
 //! Damage anywhere in a file, as disks and transfers make it: the checksums notice.
 
 use crate::blocks::change_bytes;
-use crate::bounds::{alone, cases, reads, within_bounds};
+use crate::bounds::{alone, cases, folder, reads, within_bounds};
 use crate::support::host::host;
 use crate::support::recorded::record;
 use fastrand::Rng;
@@ -16,7 +16,7 @@ fn corruptions_of_several_bytes_are_noticed() {
         [trapline_guests::demo(), trapline_guests::timer_hlt_32(), trapline_guests::string_ports_64()];
     let traces: Vec<_> = guests.iter().map(|guest| record(&host, guest, ClockMode::Virtual)).collect();
     let wholes: Vec<_> = traces.iter().map(|recorded| std::fs::read(&recorded.path).unwrap()).collect();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("damaged.trap");
     let mut random = Rng::with_seed(0x6461_6d61);
     for case in 0..cases {

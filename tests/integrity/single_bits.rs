@@ -1,6 +1,6 @@
 //! Every single bit of a small trace, flipped.
 
-use crate::bounds::{alone, reads};
+use crate::bounds::{alone, folder, reads};
 use crate::support::host::host;
 use crate::support::recorded::record;
 use trapline_formats::ClockMode;
@@ -12,7 +12,7 @@ fn every_single_flipped_bit_is_noticed() {
     let recorded = record(&host, &trapline_guests::port64(), ClockMode::Virtual);
     let whole = std::fs::read(&recorded.path).unwrap();
     assert!(reads(&recorded.path));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("flipped.trap");
     for byte in 0..whole.len() {
         for bit in 0..8 {

@@ -2,7 +2,7 @@
 //! replayed; a replay that is called faithful left the guest as the recording did.
 
 use crate::blocks::Blocks;
-use crate::bounds::{alone, cases, reads, report_and_compare, within_bounds};
+use crate::bounds::{alone, cases, folder, reads, report_and_compare, within_bounds};
 use crate::support::host::{Host, host};
 use crate::support::recorded::{Recorded, record};
 use crate::support::replayed::attempt;
@@ -66,7 +66,7 @@ fn changed_traces_with_good_checksums_are_read_within_bounds() {
     let Some(host) = host() else { return };
     let _turn = alone();
     let originals = guests().map(|guest| Original::of(&host, &guest));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("strange.trap");
     let mut random = Rng::with_seed(0x7374_7261);
     let mut readable = 0;
@@ -89,7 +89,7 @@ fn a_changed_trace_that_replays_faithfully_left_the_guest_as_the_recording_did()
     let Some(host) = host() else { return };
     let _turn = alone();
     let originals = guests().map(|guest| Original::of(&host, &guest));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("strange.trap");
     let mut random = Rng::with_seed(0x7265_706c);
     let options = ReplayOptions { silence: Duration::from_secs(1), ..ReplayOptions::default() };

@@ -271,8 +271,11 @@ impl<'t, W: Witness> Walk<'t, W> {
         for side in Side::BOTH {
             let (here, other) = (side as usize, side.other() as usize);
             // As many as the other has are compared: two recordings that never meet again differ.
-            let behind =
-                if is_last && self.cut[other] { length[here].saturating_sub(length[other]) } else { 0 };
+            let behind = if is_last && self.is_cut(side.other()) {
+                length[here].saturating_sub(length[other])
+            } else {
+                0
+            };
             counted[here] = length[here] - behind;
             self.counts.behind_the_end[here] += behind;
             if behind == 0 {
@@ -321,7 +324,7 @@ impl<W: Witness> Sequences for Walk<'_, W> {
     }
 
     fn is_cut(&self, side: Side) -> bool {
-        self.cut[side as usize]
+        self.cut[side as usize] || self.exits[side as usize].damage.is_some()
     }
 
     fn step(&mut self, step: Step) -> Result<(), AnalyzerError> {

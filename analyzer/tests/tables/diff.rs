@@ -5,6 +5,7 @@ use crate::json_schema::errors;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use trapline_analyzer::{Diff, DiffOptions, SCHEMA_VERSION, Symbols};
+use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BlockType};
 use trapline_formats::{ClockMode, End, EndReason, Event, ExitKind, Header, Trace};
 use unicode_width::UnicodeWidthStr;
 
@@ -183,9 +184,11 @@ fn a_damaged_trace_is_compared_as_far_as_it_can_be_read() {
             assert_eq!(diff.is_damaged(), Trace::open(&cut).unwrap().damage().is_some());
         }
     }
+    // In the middle, where only reading finds it.
     let mut flipped = bytes.clone();
-    let middle = bytes.len() / 2;
-    flipped[middle] ^= 1;
+    let trace = Trace::open(&whole).unwrap();
+    let inputs = trace.blocks().iter().filter(|b| b.header.kind == BlockType::Inputs as u16).nth(4).unwrap();
+    flipped[inputs.offset as usize + BLOCK_HEADER_BYTES] ^= 1;
     std::fs::write(&cut, &flipped).unwrap();
     let diff = compare(&whole, &cut);
     assert!(diff.is_damaged() && !diff.different);
