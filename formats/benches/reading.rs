@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use trapline_formats::digests::Compared;
 use trapline_formats::envelope::BlockType;
@@ -133,7 +133,7 @@ fn stored(path: &Path) -> u64 {
     path.metadata().unwrap().len()
 }
 
-fn timed(path: &PathBuf, read: Read) -> (Duration, u64) {
+fn timed(path: &Path, read: Read) -> (Duration, u64) {
     let trace = Trace::open(path).unwrap();
     let started = Instant::now();
     let bytes = read(&trace);

@@ -90,7 +90,7 @@ fn readable_part(folder: &Folder, flushed: u64) -> usize {
     }
     let exits = whole_exits(&trace);
     let texts = trace.console().flat_map(Result::unwrap).filter(|text| text.exit < exits);
-    let lines = texts.map(|text| text.bytes.iter().filter(|b| **b == b'\n').count()).sum();
+    let lines = texts.map(|text| text.bytes.split(|b| *b == b'\n').count() - 1).sum();
     let inspected = folder.run(&["inspect", "run.trap"]);
     inspected.says(if trace.damage().is_some() { 2 } else { 0 }, &["the end is missing"]);
     if exits == 0 {

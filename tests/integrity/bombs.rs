@@ -25,7 +25,7 @@ fn write(path: &Path, kind: BlockType, payload: &[u8]) {
 
 /// `count` as postcard has the length of a list, then as many bytes as a block of this type takes at most.
 fn list(kind: BlockType, each: &[u8]) -> Vec<u8> {
-    let room = most_raw_bytes(kind) as usize - 16;
+    let room = most_raw_bytes(kind as u16) as usize - 16;
     let count = room / each.len();
     let mut payload = postcard::to_stdvec(&count).unwrap();
     payload.extend(each.repeat(count));
@@ -37,7 +37,8 @@ fn small_blocks_that_decode_to_much_stay_within_bounds() {
     let _turn = alone();
     let folder = folder();
     let path = folder.path().join("bomb.trap");
-    let fill = |kind: BlockType, each: &[u8]| each.repeat((most_raw_bytes(kind) as usize - 16) / each.len());
+    let fill =
+        |kind: BlockType, each: &[u8]| each.repeat((most_raw_bytes(kind as u16) as usize - 16) / each.len());
     let checkpoints = |number: usize, cpu: &CpuState, pages: Option<Vec<(u64, u64)>>| {
         let mut encoder = DigestEncoder::default();
         for _ in 0..number {

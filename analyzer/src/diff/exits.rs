@@ -44,6 +44,9 @@ impl Chunk {
     }
 }
 
+/// A chunk of both streams; a trace that was not recorded by running a guest has but one.
+type Decoded = Result<(InputChunk, Option<DigestChunk>), TraceError>;
+
 enum Message {
     Chunk(InputChunk, Option<DigestChunk>, Vec<Timing>),
     /// The readable part ends.
@@ -147,12 +150,11 @@ impl Exits {
 
 fn decode(trace: &Trace, queue: &SyncSender<Result<Message, TraceError>>) {
     let has_digests = trace.blocks().iter().any(|b| b.header.kind == BlockType::Digests as u16);
-    let mut chunks: Box<dyn Iterator<Item = Result<(InputChunk, Option<DigestChunk>), TraceError>>> =
-        if has_digests {
-            Box::new(trace.inputs_with_digests().map(|chunk| chunk.map(|(i, d)| (i, Some(d)))))
-        } else {
-            Box::new(trace.inputs().map(|chunk| chunk.map(|i| (i, None))))
-        };
+    let mut chunks: Box<dyn Iterator<Item = Decoded>> = if has_digests {
+        Box::new(trace.inputs_with_digests().map(|chunk| chunk.map(|(i, d)| (i, Some(d)))))
+    } else {
+        Box::new(trace.inputs().map(|chunk| chunk.map(|i| (i, None))))
+    };
     let mut timings = Timings::new(trace.timing());
     loop {
         let message = match chunks.next() {

@@ -3,6 +3,7 @@
 use super::exits::View;
 use super::facts::Fact;
 use super::safe;
+use crate::disassembly::hex;
 use crate::labels::Labeler;
 use serde::Serialize;
 use trapline_formats::digests::{self, COMPARED, Compared};
@@ -72,10 +73,6 @@ impl ShownExit {
             events: view.events.iter().map(|(_, event)| describe(event)).collect(),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An event in words.

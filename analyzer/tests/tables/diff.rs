@@ -47,7 +47,9 @@ impl<'r> Run<'r> {
         };
         let mut sites = [0; 3];
         let order = if self.is_reversed { [2, 1, 0] } else { [0, 1, 2] };
-        order.into_iter().for_each(|which| sites[which] = site(which));
+        for which in order {
+            sites[which] = site(which);
+        }
         let mut number = 0;
         let mut exit = |trace: &mut SyntheticTrace, site, data: &[u8]| {
             trace.exit(site, data, 3000, 1000);
@@ -86,8 +88,8 @@ fn compared(a: &Run<'_>, b: &Run<'_>) -> Diff {
     compare(&a.write(&dir.path().join("a.trap")), &b.write(&dir.path().join("b.trap")))
 }
 
-fn timeout() -> Option<End> {
-    Some(End { reason: EndReason::Timeout, ..halted() })
+fn timeout() -> End {
+    End { reason: EndReason::Timeout, ..halted() }
 }
 
 const ROUNDS: Rounds<'_> = &[3, 5, 2, 9, 4, 6, 3, 8, 1, 2, 7, 5, 4];
@@ -153,7 +155,7 @@ fn an_interrupt_at_another_exit_is_two_changed_exits() {
 
 #[test]
 fn recordings_cut_by_host_time_are_compared_up_to_the_shorter_one() {
-    let cut = |rounds| Run { end: timeout(), ..Run::of(rounds) };
+    let cut = |rounds| Run { end: Some(timeout()), ..Run::of(rounds) };
     let diff = compared(&cut(&ROUNDS[..6]), &cut(ROUNDS));
     assert!(!diff.different, "{}", diff.to_text(None, 100));
     assert_eq!(diff.exits.behind_the_end[0], 0);
@@ -163,7 +165,7 @@ fn recordings_cut_by_host_time_are_compared_up_to_the_shorter_one() {
     let diff = compared(&Run::of(&ROUNDS[..6]), &cut(ROUNDS));
     assert!(diff.different && diff.exits.only_in_b > 0);
     // And two that have nothing in common from a place on differ, cut or not.
-    let other = Run { rounds: &[3, 5], end: timeout(), ..Run::of(&[]) };
+    let other = Run { rounds: &[3, 5], end: Some(timeout()), ..Run::of(&[]) };
     let diff = compared(&cut(&ROUNDS[..2]), &Run { changed_round: Some(1), ..other });
     assert!(diff.different);
 }
