@@ -54,6 +54,8 @@ pub enum Verb {
     Report(Report),
     /// What a trace holds.
     Inspect(Inspect),
+    /// Where two recordings part, exit by exit, and what else differs. Exit status 1 where they do.
+    Diff(Diff),
     /// Write a trace in another format: a row per exit, or a profile.
     Export(Export),
 }
@@ -276,6 +278,38 @@ pub struct Inspect {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The first trace.
+    pub a: PathBuf,
+    /// The second.
+    pub b: PathBuf,
+    /// Name functions by this file, as for `trapline report`: of both traces. A Linux kernel in a trace names itself.
+    #[arg(long, value_name = "FILE[@ADDRESS]")]
+    pub symbols: Vec<SymbolFile>,
+    /// Name no functions.
+    #[arg(long, conflicts_with = "symbols")]
+    pub no_symbols: bool,
+    /// As for `trapline report`.
+    #[arg(long, value_name = "FILE|none")]
+    pub prices: Option<PricesArg>,
+    /// Rows of each table in the text; 0: all. JSON has all.
+    #[arg(long, value_name = "N", conflicts_with = "json")]
+    pub top: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Write it here.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Replace an existing file.
+    #[arg(long)]
+    pub force: bool,
+    /// No progress.
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,13 +14,13 @@ use trapline_formats::{Event, Exit, Preempt, Rewrite, Site, Trace, TraceError};
 const SCHEMA_VERSION: u32 = 0;
 
 /// Runs the verb.
-pub fn run(args: &Inspect) -> Result<u8> {
+pub fn run(args: &Inspect, verbose: u8) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match (args.exits, args.json) {
         (Some(range), json) => list(&trace, range, json, &mut out)?,
         (None, true) => writeln!(out, "{}", safe::json(&overview_json(&trace), true))?,
-        (None, false) => overview(&trace, &mut out)?,
+        (None, false) => overview(&trace, verbose, &mut out)?,
     }
     out.flush()?;
     // What is readable has been shown; that something is missing still has to be told.
@@ -76,7 +76,7 @@ fn block_name(kind: u16) -> String {
         .map_or_else(|| format!("unknown ({kind})"), |t| t.name().replace(" block", ""))
 }
 
-fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
+fn overview(trace: &Trace, verbose: u8, out: &mut impl Write) -> Result<()> {
     let header = trace.header();
     let counts = Counts::of(trace);
     writeln!(out, "{}", safe::text(trace.path().display()))?;
@@ -105,6 +105,7 @@ fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
         host.cpu_signature,
         host.microcode
     )?;
+    host_details(trace, verbose, out)?;
     writeln!(out, "  entered as    {}, clock {:?}", safe::text(&header.entry), header.clock)?;
     if header.preempt == Preempt::Positions {
         writeln!(out, "  interrupts    after exits, and at positions between them")?;
@@ -152,6 +153,32 @@ fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
         )?;
     }
     clocks(trace, out)
+}
+
+/// What KVM could do there, and what the guest was told of the processor.
+fn host_details(trace: &Trace, verbose: u8, out: &mut impl Write) -> Result<()> {
+    let header = trace.header();
+    let capabilities = &header.host.capabilities;
+    let missing = capabilities.iter().filter(|(_, value)| *value <= 0).count();
+    let (rows, present) = (header.cpuid.len(), capabilities.len() - missing);
+    let more = if verbose == 0 { "; -v lists them" } else { "" };
+    writeln!(
+        out,
+        "  KVM           {present} of {} capabilities, {rows} rows of CPUID{more}",
+        capabilities.len()
+    )?;
+    if verbose == 0 {
+        return Ok(());
+    }
+    for (name, value) in capabilities {
+        writeln!(out, "    {:<36} {value}", safe::text(name))?;
+    }
+    writeln!(out, "    CPUID leaf, subleaf         EAX        EBX        ECX        EDX")?;
+    for entry in &header.cpuid {
+        let registers: Vec<_> = entry.registers.iter().map(|r| format!("{r:#010x}")).collect();
+        writeln!(out, "    {:#010x} {:>4}      {}", entry.leaf, entry.subleaf, registers.join(" "))?;
+    }
+    Ok(())
 }
 
 /// Clock reads: closed, suspected, open.

@@ -1,7 +1,7 @@
 //! The command line of Trapline: parses, calls a library, prints.
 //!
-//! Results go to standard output, progress and messages to standard error. Exit status: 0 done; 1 a divergence was found,
-//! or a condition of `--fail-if` holds;
+//! Results go to standard output, progress and messages to standard error. Exit status: 0 done; 1 a divergence or a
+//! difference was found, or a condition of `--fail-if` holds;
 //! 2 the request could not be carried out; 130 Ctrl-C, with the trace whole.
 
 /// Prints a line on standard output. Whoever reads it may stop reading: an error like any other, not a panic.
@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod args;
 mod demo;
+mod diff;
 mod doctor;
 mod export;
 mod guest;
@@ -33,6 +34,8 @@ use std::process::ExitCode;
 
 /// Exit status: a divergence was found.
 pub const DIVERGED: u8 = 1;
+/// Exit status: two recordings differ.
+pub const DIFFERENT: u8 = 1;
 /// Exit status: a condition of `--fail-if` holds.
 pub const CONDITION_HOLDS: u8 = 1;
 /// Exit status: the request could not be carried out.
@@ -50,7 +53,8 @@ fn main() -> ExitCode {
         Verb::Learn(args) => learn::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Report(args) => report::run(&args),
-        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Inspect(args) => inspect::run(&args, cli.verbose),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Export(args) => export::run(&args),
     };
     match result {

@@ -7,14 +7,17 @@ use crate::{DIVERGED, INTERRUPTED, safe};
 use anyhow::Result;
 use std::time::Instant;
 use trapline_formats::{Trace, Unclosed};
-use trapline_machine::open_and_probe;
-use trapline_replayer::{Divergence, Outcome, Progress, Replay, ReplayOptions, replay};
+use trapline_machine::{Kvm, open_and_probe};
+use trapline_replayer::{Divergence, Outcome, Progress, Replay, ReplayOptions, lacking, replay};
 
 /// Runs the verb.
 #[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
 pub fn run(args: &args::Replay) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
     let (kvm, convention) = open_and_probe()?;
+    if !args.quiet {
+        note_lacking(&kvm, &trace)?;
+    }
     ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()))?;
     let total = trace.end().map(|e| args.until.map_or(e.exits, |u| u.saturating_add(1).min(e.exits)));
     let options = ReplayOptions {
@@ -79,6 +82,18 @@ fn remarks(replay: &Replay) {
             page << 12
         );
     }
+}
+
+/// Says what the recording's host had and this one lacks, before anything can diverge for it.
+fn note_lacking(kvm: &Kvm, trace: &Trace) -> Result<()> {
+    let lacking = lacking(kvm, trace.header())?;
+    if !lacking.is_empty() {
+        eprintln!(
+            "trapline: note: recorded with {}, which this host lacks: a replay stops where the guest needs it",
+            lacking.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// A divergence, what is known to be open, and what may close it.

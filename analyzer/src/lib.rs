@@ -38,6 +38,7 @@ mod by;
 mod cells;
 mod comparison;
 mod condition;
+mod diff;
 mod disassembly;
 mod durations;
 mod error;
@@ -75,6 +76,10 @@ mod totals;
 pub use by::By;
 pub use comparison::{Comparison, Pair, Verdict};
 pub use condition::{Condition, Measured, Unmeasured};
+pub use diff::{
+    ConsolePosition, DamageFacts, Diff, DiffOptions, ExitCounts, Fact, First, LoopDifference, Place,
+    Recorded, ShownExit, SiteDifference, SiteFacts, Start,
+};
 pub use error::AnalyzerError;
 pub use floor::PathFloor;
 pub use names::{Name, Names, well_known};

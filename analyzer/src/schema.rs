@@ -8,6 +8,8 @@ pub const SCHEMA_VERSION: u32 = 0;
 pub(crate) const REPORT: &str = "trapline.report";
 /// Name of the comparison of two reports.
 pub(crate) const COMPARISON: &str = "trapline.comparison";
+/// Name of the exit-by-exit comparison of two traces.
+pub(crate) const DIFF: &str = "trapline.diff";
 /// Name of the table of single exits.
 pub(crate) const EXITS: &str = "trapline.exits";
 /// Name of the table of histograms.

@@ -92,7 +92,7 @@ pub(crate) fn damage(error: TraceError) -> Result<Damage, TraceError> {
 }
 
 /// The timing stream, cut as the exits are. It counts from exit 0 without gaps, or ends.
-struct Timings<I> {
+pub(crate) struct Timings<I> {
     chunks: Option<I>,
     next: u64,
     left: Vec<Timing>,
@@ -100,11 +100,11 @@ struct Timings<I> {
 }
 
 impl<I: Iterator<Item = Result<(u64, Vec<Timing>), TraceError>>> Timings<I> {
-    fn new(chunks: I) -> Self {
+    pub(crate) fn new(chunks: I) -> Self {
         Self { chunks: Some(chunks), next: 0, left: Vec::new(), damage: None }
     }
 
-    fn of(&mut self, inputs: &InputChunk) -> Result<Vec<Timing>, TraceError> {
+    pub(crate) fn of(&mut self, inputs: &InputChunk) -> Result<Vec<Timing>, TraceError> {
         while self.left.len() < inputs.len() && self.refill()? {}
         if self.left.len() == inputs.len() {
             return Ok(std::mem::take(&mut self.left));

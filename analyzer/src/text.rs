@@ -2,6 +2,7 @@
 
 mod comparison;
 mod costs;
+mod diff;
 mod head;
 mod layout;
 mod numbers;

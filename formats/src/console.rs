@@ -39,12 +39,18 @@ impl ConsoleEncoder {
     }
 }
 
+/// No chunk has more texts than this: each may take three bytes in the file, and dozens in memory.
+const MAX_TEXTS: usize = 1 << 18;
+
 /// Decodes a chunk.
 pub fn decode(first_exit: u64, bytes: &[u8]) -> Result<Vec<ConsoleText>, Malformed> {
     let mut cursor = Cursor::new(bytes);
     let mut exit = first_exit;
     let mut all = Vec::new();
     while !cursor.is_empty() {
+        if all.len() >= MAX_TEXTS {
+            return Err(Malformed("a chunk holds more console texts than any chunk may"));
+        }
         exit = exit.saturating_add(cursor.varint()?);
         let channel = cursor.byte()?;
         let length = usize::try_from(cursor.varint()?).map_err(|_| Malformed("console text is too long"))?;
@@ -101,6 +107,12 @@ mod tests {
         fn printable_text_has_no_control_characters(bytes: Vec<u8>) {
             prop_assert!(!printable(&bytes, false).chars().any(char::is_control));
         }
+    }
+
+    #[test]
+    fn a_chunk_of_more_texts_than_a_reader_holds_is_malformed() {
+        assert!(decode(0, &[0; 3].repeat(MAX_TEXTS)).is_ok());
+        assert!(decode(0, &[0; 3].repeat(MAX_TEXTS + 1)).is_err());
     }
 
     #[test]

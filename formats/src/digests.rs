@@ -195,6 +195,26 @@ pub struct DigestChunk {
     pub checkpoints: Vec<Checkpoint>,
 }
 
+/// Bytes that the checkpoints of a chunk take in memory at most, pages apart: an image of a megabyte can take five in the file.
+const CHECKPOINT_BYTES: usize = 64 << 20;
+
+fn decode_checkpoints(mut cursor: Cursor<'_>) -> Result<Vec<Checkpoint>, Malformed> {
+    const WRONG: Malformed = Malformed("checkpoints do not decode");
+    let number = cursor.varint()?;
+    let mut rest = cursor.take(cursor.remaining())?;
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    for _ in 0..number {
+        let (checkpoint, after) = postcard::take_from_bytes::<Checkpoint>(rest).map_err(|_| WRONG)?;
+        bytes += size_of::<Checkpoint>() + checkpoint.cpu.xsave.len() + 16 * checkpoint.cpu.msrs.len();
+        if bytes > CHECKPOINT_BYTES {
+            return Err(Malformed("the checkpoints of a chunk are larger than those of any chunk"));
+        }
+        all.push(checkpoint);
+        rest = after;
+    }
+    Ok(all)
+}
+
 impl DigestDecoder {
     /// Decodes a chunk; `sites` gives the site of each of its exits, as the input stream has them.
     pub fn decode(
@@ -225,9 +245,7 @@ impl DigestDecoder {
         if all.len() as u64 != exits {
             return Err(Malformed("digests and inputs disagree on the number of exits"));
         }
-        let rest = cursor.take(cursor.remaining())?;
-        let checkpoints = postcard::from_bytes(rest).map_err(|_| Malformed("checkpoints do not decode"))?;
-        Ok(DigestChunk { first_exit, registers: all, checkpoints })
+        Ok(DigestChunk { first_exit, registers: all, checkpoints: decode_checkpoints(cursor)? })
     }
 }
 
@@ -256,6 +274,21 @@ mod tests {
         fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
             let _ = DigestDecoder::default().decode(0, &bytes, 0..10);
         }
+    }
+
+    #[test]
+    fn checkpoints_that_grow_beyond_measure_are_malformed() {
+        let cpu = CpuState { xsave: vec![0; 1 << 20], ..CpuState::default() };
+        let chunk = |number: usize| {
+            let mut encoder = DigestEncoder::default();
+            (0..number)
+                .for_each(|_| encoder.checkpoint(Checkpoint { exit: 0, cpu: cpu.clone(), pages: None }));
+            let bytes = encoder.take();
+            assert!(bytes.len() < 400 * number + 16, "{} bytes", bytes.len());
+            DigestDecoder::default().decode(0, &bytes, std::iter::empty())
+        };
+        assert_eq!(chunk(60).unwrap().checkpoints.len(), 60);
+        assert!(chunk(64).is_err());
     }
 
     #[test]

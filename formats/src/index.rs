@@ -9,7 +9,7 @@
 //! what the index says. A file without an index, or with a wrong one, is walked.
 
 use crate::envelope::{
-    BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, MAX_BLOCK_BYTES, decode_payload,
+    BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, MAX_BLOCK_BYTES, decode_payload, most_raw_bytes,
 };
 use crate::error::Malformed;
 use crate::exit::Site;
@@ -21,6 +21,8 @@ use std::os::unix::fs::FileExt;
 
 /// No index lists more blocks: what a reader must be ready to hold.
 const MAX_BLOCKS: usize = 1 << 22;
+/// Bytes that the sites of an index take in the file; they take several times as much in memory.
+const MAX_SITE_BYTES: usize = 16 << 20;
 /// Bytes that the last block takes, header included.
 const PLACE_BYTES: u64 = BLOCK_HEADER_BYTES as u64 + 8;
 
@@ -102,7 +104,8 @@ fn payload_at(file: &File, offset: u64, header: &BlockHeader) -> io::Result<Opti
 fn decode(bytes: &[u8], end: u64) -> Result<Index, Malformed> {
     let mut cursor = Cursor::new(bytes);
     let count = cursor.varint()?;
-    if count > MAX_BLOCKS as u64 {
+    // Each takes room in the file.
+    if count > (MAX_BLOCKS as u64).min(end / BLOCK_HEADER_BYTES as u64) {
         return Err(Malformed("it lists more blocks than any index may"));
     }
     let mut blocks = Vec::new();
@@ -117,6 +120,9 @@ fn decode(bytes: &[u8], end: u64) -> Result<Index, Malformed> {
         return Err(Malformed("its blocks do not fill the file"));
     }
     let rest = cursor.take(cursor.remaining())?;
+    if rest.len() > MAX_SITE_BYTES {
+        return Err(Malformed("it has more sites than a reader holds"));
+    }
     let sites = postcard::from_bytes(rest).map_err(|_| Malformed("its sites do not decode"))?;
     Ok(Index { blocks, sites })
 }
@@ -126,11 +132,13 @@ fn decode_block(cursor: &mut Cursor<'_>, first_exit: u64) -> Result<BlockHeader,
     let (kind, flags) = (cursor.varint()?, cursor.varint()?);
     let (stored, raw) = (cursor.varint()?, cursor.varint()?);
     let size = |n: u64| u32::try_from(n).ok().filter(|n| *n <= MAX_BLOCK_BYTES).ok_or(WIDE);
+    let kind = u16::try_from(kind).map_err(|_| WIDE)?;
+    let raw = size(raw).ok().filter(|raw| *raw <= most_raw_bytes(kind)).ok_or(WIDE)?;
     Ok(BlockHeader {
-        kind: u16::try_from(kind).map_err(|_| WIDE)?,
+        kind,
         flags: u16::try_from(flags).map_err(|_| WIDE)?,
         stored: size(stored)?,
-        raw: size(raw)?,
+        raw,
         first_exit: cursor.delta(first_exit)?,
         payload_crc: cursor.u32()?,
     })
@@ -144,7 +152,7 @@ mod tests {
     fn header(
         (kind, flags, stored, raw, first_exit, payload_crc): (u16, u16, u32, u32, u64, u32),
     ) -> BlockHeader {
-        let (stored, raw) = (stored % (MAX_BLOCK_BYTES + 1), raw % (MAX_BLOCK_BYTES + 1));
+        let (stored, raw) = (stored % (MAX_BLOCK_BYTES + 1), raw % (most_raw_bytes(kind) + 1));
         BlockHeader { kind, flags, stored, raw, first_exit, payload_crc }
     }
 

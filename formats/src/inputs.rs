@@ -17,7 +17,9 @@ use crate::exit::{Event, Exit, Site};
 use crate::varint::{Cursor, put, put_delta};
 
 /// No chunk has more exits than this: what a reader must be ready to hold.
-const MAX_EXITS: usize = 1 << 20;
+pub(crate) const MAX_EXITS: usize = 1 << 18;
+/// Nor more events: each may take a byte in the file, and dozens in memory.
+const MAX_EVENTS: usize = 1 << 18;
 
 const EVENT: u64 = 0;
 const PREDICTED: u64 = 1;
@@ -239,6 +241,9 @@ impl InputChunk {
         let mut cursor = Cursor::new(bytes);
         while !cursor.is_empty() {
             match cursor.varint()? {
+                EVENT if chunk.events.len() >= MAX_EVENTS => {
+                    return Err(Malformed("a chunk holds more events than any chunk may"));
+                }
                 EVENT => chunk.events.push((chunk.rows.len() as u32, decode_event(&mut cursor)?)),
                 token => {
                     let id = match token {
@@ -445,6 +450,13 @@ mod tests {
         fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
             let _ = InputChunk::decode(0, &bytes, &sites());
         }
+    }
+
+    #[test]
+    fn a_chunk_of_more_events_than_a_reader_holds_is_malformed() {
+        let events = |number| InputChunk::decode(0, &[EVENT as u8, 1].repeat(number), &sites());
+        assert!(events(MAX_EVENTS).is_ok());
+        assert!(events(MAX_EVENTS + 1).is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod batch;
 mod console;
 pub mod digests;
 mod disassembly;
+mod durable;
 mod end;
 pub mod envelope;
 mod error;

@@ -14,7 +14,7 @@ use crate::exit::Site;
 use crate::header::Header;
 use crate::index;
 use crate::inputs::InputChunk;
-use crate::memory;
+use crate::memory::{self, PAGE_BYTES};
 use crate::state::CpuState;
 use crate::timing::{self, Timing};
 use serde::de::DeserializeOwned;
@@ -22,6 +22,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use walk::{check_file_header, walk};
+
+/// A dictionary has no more sites than this: what a reader must be ready to hold.
+const MAX_SITES: usize = 1 << 20;
 
 /// Where a block stands in the file.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +111,10 @@ impl Trace {
         let places: Vec<_> = self.places(BlockType::Sites).collect();
         for place in places {
             match self.postcard::<Vec<Site>>(&place, "sites block") {
+                Ok(sites) if self.sites.len() + sites.len() > MAX_SITES => {
+                    self.cut(place.offset, format!("sites block: more than {MAX_SITES} sites"));
+                    return;
+                }
                 Ok(mut sites) => self.sites.append(&mut sites),
                 Err(error) => {
                     self.cut(place.offset, error.to_string());
@@ -295,6 +302,10 @@ impl Trace {
     }
 
     fn payload(&self, place: &BlockPlace, what: &'static str) -> Result<Vec<u8>, TraceError> {
+        if place.header.kind == BlockType::Digests as u16 && place.header.raw > self.most_digest_bytes() {
+            let reason = "it claims to be larger than the digests of such a guest may be";
+            return Err(self.damaged(place.offset, what, reason.into()));
+        }
         let mut stored = vec![0; BLOCK_HEADER_BYTES + place.header.stored as usize];
         match self.file.read_exact_at(&mut stored, place.offset) {
             Ok(()) => {}
@@ -311,6 +322,14 @@ impl Trace {
         stored.drain(..BLOCK_HEADER_BYTES);
         decode_payload(&place.header, stored)
             .map_err(|e: Malformed| self.damaged(place.offset, what, e.to_string()))
+    }
+
+    /// Checkpoints hash the pages of the guest's memory: that, and what stands beside them.
+    fn most_digest_bytes(&self) -> u32 {
+        const EACH: u64 = 14;
+        let pages =
+            self.header.memory.iter().fold(0, |sum: u64, r| sum.saturating_add(r.bytes / PAGE_BYTES as u64));
+        u32::try_from(pages.saturating_mul(EACH)).unwrap_or(u32::MAX).saturating_add(8 << 20)
     }
 
     fn damaged(&self, offset: u64, what: &'static str, reason: String) -> TraceError {

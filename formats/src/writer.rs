@@ -2,6 +2,7 @@
 //! only when it is a whole queue behind. Exits are encoded there, too.
 
 use crate::batch::{Batch, BatchEncoder};
+use crate::durable::Durable;
 use crate::envelope::{BlockHeader, BlockType, FILE_HEADER_BYTES, encode_block, encode_file_header};
 use crate::error::TraceError;
 use crate::exit::Site;
@@ -69,6 +70,8 @@ impl TraceWriter {
         let (queue, blocks) = sync_channel::<RawBlock>(QUEUE);
         let (used, spare) = channel();
         let written = Arc::new(AtomicU64::new(FILE_HEADER_BYTES as u64));
+        let durable =
+            Durable::start(file.try_clone().map_err(error)?, Arc::clone(&written)).map_err(error)?;
         let output = Output {
             file,
             compressor,
@@ -76,6 +79,7 @@ impl TraceWriter {
             keyframes: KeyframeEncoder::default(),
             blocks: Vec::new(),
             written: Arc::clone(&written),
+            durable,
         };
         let thread = std::thread::Builder::new()
             .name("trace-writer".into())
@@ -173,6 +177,7 @@ struct Output {
     /// What the index will say.
     blocks: Vec<BlockHeader>,
     written: Arc<AtomicU64>,
+    durable: Durable,
 }
 
 impl Output {
@@ -209,7 +214,8 @@ impl Output {
                 Payload::Index => self.write_index()?,
             }
         }
-        self.file.flush()
+        self.file.flush()?;
+        self.durable.finish()
     }
 
     /// The keyframe itself goes last, as the inputs do.

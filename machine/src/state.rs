@@ -83,13 +83,17 @@ pub(crate) fn restore(vcpu: &mut VcpuFd, layout: &StateLayout, state: &CpuState)
     if layout.xcrs {
         let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
         xcrs.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value: state.xcr0 };
-        vcpu.set_xcrs(&xcrs).map_err(refused("KVM_SET_XCRS"))?;
+        vcpu.set_xcrs(&xcrs).map_err(|e| {
+            xsave::missing(state.xcr0, &layout.here).unwrap_or_else(|| refused("KVM_SET_XCRS")(e))
+        })?;
     }
     let image = xsave::moved(&state.xsave, &layout.components, &layout.here)?;
     let xsave = kvm_bindings::kvm_xsave { region: xsave::to_words(&image)?, ..Default::default() };
     // SAFETY: KVM_SET_XSAVE reads 4096 bytes, the size of `kvm_xsave`; more only where AMX was permitted to this process,
     // which nothing here asks for.
-    unsafe { vcpu.set_xsave(&xsave) }.map_err(refused("KVM_SET_XSAVE"))?;
+    unsafe { vcpu.set_xsave(&xsave) }.map_err(|e| {
+        xsave::missing(xsave::present(&image), &layout.here).unwrap_or_else(|| refused("KVM_SET_XSAVE")(e))
+    })?;
     let debug = kvm_debugregs {
         db: state.debug.addresses,
         dr6: state.debug.dr6,

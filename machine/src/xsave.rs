@@ -83,15 +83,39 @@ pub(crate) fn moved(image: &[u8], from: &[Component], to: &[Component]) -> Resul
         };
         match target.and_then(|(_, offset, bytes)| out.get_mut(*offset..offset + bytes)) {
             Some(area) => area.copy_from_slice(content),
-            None => {
-                return Err(MachineError::Restore(format!(
-                    "this processor lacks XSAVE component {component}"
-                )));
-            }
+            None => return Err(lacks(component)),
         }
     }
     out[XSTATE_BV].copy_from_slice(&present.to_le_bytes());
     Ok(out)
+}
+
+/// Why KVM refuses a state that has these components (XCR0, XSTATE_BV), where it is for one that this processor lacks.
+pub(crate) fn missing(components: u64, here: &[Component]) -> Option<MachineError> {
+    let is_here = |component: u32| here.iter().any(|(number, ..)| *number == component);
+    (2..64).find(|c| components >> c & 1 != 0 && !is_here(*c)).map(lacks)
+}
+
+/// The components that an image marks as present.
+pub(crate) fn present(image: &[u8]) -> u64 {
+    image.get(XSTATE_BV).map_or(0, le64)
+}
+
+fn lacks(component: u32) -> MachineError {
+    // SDM vol. 1, 13.1; AMD APM vol. 2, 11.5.2.
+    let name = match component {
+        2 => "AVX",
+        3 | 4 => "MPX",
+        5..=7 => "AVX-512",
+        9 => "protection keys",
+        11 | 12 => "CET",
+        17 | 18 => "AMX",
+        62 => "LWP",
+        _ => "no name known",
+    };
+    MachineError::Restore(format!(
+        "this processor lacks XSAVE component {component} ({name}), which is in use"
+    ))
 }
 
 fn is_x87_initial(image: &[u8]) -> bool {
@@ -192,7 +216,10 @@ mod tests {
         assert_eq!(moved(&image, &[(9, 2688, 8)], &[]).unwrap(), image);
         image[XSTATE_BV].copy_from_slice(&0x200u64.to_le_bytes());
         let refused = moved(&image, &[(9, 2688, 8)], &[]).unwrap_err().to_string();
-        assert!(refused.contains("XSAVE component 9"), "{refused}");
+        assert!(refused.contains("XSAVE component 9 (protection keys)"), "{refused}");
+        let refused = missing(present(&image) | 7, &[(2, 576, 256)]).unwrap().to_string();
+        assert!(refused.contains("XSAVE component 9 (protection keys)"), "{refused}");
+        assert!(missing(7, &[(2, 576, 256)]).is_none());
     }
 
     #[test]

@@ -28,8 +28,7 @@ pub(crate) fn explain(
     if waits_for_window(divergence) && !window_is_prompt(place.kvm)? {
         return Err(elsewhere.window_refusal(divergence.exit));
     }
-    let separator = if divergence.note.is_empty() { "" } else { "\n  " };
-    divergence.note = format!("{}{separator}{}", divergence.note, elsewhere.note());
+    divergence.add_note(&elsewhere.note());
     Ok(())
 }
 

@@ -58,6 +58,14 @@ pub struct Divergence {
     pub leads: Vec<Instruction>,
 }
 
+impl Divergence {
+    /// Says one thing more.
+    pub(crate) fn add_note(&mut self, note: &str) {
+        let separator = if self.note.is_empty() { "" } else { "\n  " };
+        self.note = format!("{}{separator}{note}", self.note);
+    }
+}
+
 /// Differences listed at most.
 const LISTED: usize = 24;
 

@@ -20,6 +20,7 @@ mod elsewhere;
 mod error;
 mod files;
 mod handler;
+mod hosts;
 mod memory_check;
 mod observer;
 mod page;
@@ -31,5 +32,6 @@ mod watchdog;
 
 pub use divergence::{Divergence, PastExit, What};
 pub use error::ReplayError;
+pub use hosts::lacking;
 pub use observer::Observer;
 pub use replay::{Outcome, Progress, Replay, ReplayOptions, replay, replay_observed};

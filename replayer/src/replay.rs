@@ -6,6 +6,7 @@ use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
 use crate::files::Files;
 use crate::handler::ReplayHandler;
+use crate::hosts;
 use crate::memory_check::MemoryCheck;
 use crate::observer::Observer;
 use crate::source::Source;
@@ -19,7 +20,7 @@ use std::thread::Scope;
 use std::time::Duration;
 use trapline_formats::{Gva, Spread, Trace, TraceError};
 use trapline_machine::doctor::logs_writes;
-use trapline_machine::{Convention, Kvm, Machine, MachineError, tick_hz};
+use trapline_machine::{Convention, Kvm, Machine, MachineError, describe_host, tick_hz};
 
 /// How to replay.
 #[derive(Debug, Clone)]
@@ -128,8 +129,13 @@ pub fn replay_observed(
         Place { kvm, convention, elsewhere: Elsewhere::of(kvm, header)?, files, tick_hz: tick_hz(kvm)? };
     let mut replay =
         std::thread::scope(|scope| replay_in(scope, &place, trace, options, observer, progress))?;
-    if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
-        cause::explain(&place, elsewhere, trace, divergence)?;
+    if let Outcome::Diverged(divergence) = &mut replay.outcome {
+        if let Some(elsewhere) = &place.elsewhere {
+            cause::explain(&place, elsewhere, trace, divergence)?;
+        }
+        if let Some(note) = hosts::note(&header.host, &describe_host(kvm)) {
+            divergence.add_note(&note);
+        }
     }
     Ok(replay)
 }

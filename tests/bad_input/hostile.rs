@@ -54,7 +54,7 @@ fn no_verb_shows_a_strangers_escape_sequences_raw() {
     }
     let folder = Folder::new();
     hostile(&folder);
-    let verbs: [&[&str]; 12] = [
+    let verbs: [&[&str]; 15] = [
         &["inspect", "run.trap"],
         &["inspect", "run.trap", "--json"],
         &["inspect", "run.trap", "--exits", ".."],
@@ -67,6 +67,9 @@ fn no_verb_shows_a_strangers_escape_sequences_raw() {
         &["report", "run.trap", "--format", "csv"],
         &["report", "run.trap", "--format", "csv", "--by", "device"],
         &["replay", "run.trap"],
+        &["inspect", "run.trap", "-v"],
+        &["diff", "run.trap", "run.trap"],
+        &["diff", "run.trap", "run.trap", "--json"],
     ];
     for verb in verbs {
         let ran = folder.run(verb);

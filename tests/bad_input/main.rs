@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod devices;
+mod crash;
+mod diff;
 mod divergence;
 mod guests;
 mod hostile;

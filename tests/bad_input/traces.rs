@@ -1,9 +1,8 @@
 //! Traces that are none, that are damaged, that lie.
 
 use crate::program::{Folder, kvm};
-use std::path::Path;
 use trapline_formats::Trace;
-use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BLOCK_MAGIC, FILE_HEADER_BYTES};
+use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BLOCK_MAGIC};
 
 #[test]
 fn what_is_no_trace_is_refused_by_every_verb() {
@@ -118,48 +117,18 @@ fn a_trace_cut_at_any_block_says_where_and_its_readable_part_replays() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_a_trace_is_noticed() {
+fn a_flipped_bit_in_the_middle_of_a_trace_is_told_with_its_place() {
     if !kvm() {
         return;
     }
+    // Every other bit: tests/integrity.
     let folder = Folder::new();
     folder.record("port64", &[]).says(0, &[]);
-    let whole = std::fs::read(folder.path("run.trap")).unwrap();
-    let path = folder.path("flipped.trap");
-    assert!(reads(&path, &whole));
-    // Every bit of the headers, and one of each byte of what is in the blocks: CRC32C sees any single bit as well as another.
-    let headers: Vec<_> = std::iter::once(0..FILE_HEADER_BYTES).chain(block_headers(&whole)).collect();
-    for byte in 0..whole.len() {
-        let is_header = headers.iter().any(|h| h.contains(&byte));
-        for bit in 0..8 {
-            if !is_header && bit != byte % 8 {
-                continue;
-            }
-            let mut bytes = whole.clone();
-            bytes[byte] ^= 1 << bit;
-            assert!(!reads(&path, &bytes), "bit {bit} of byte {byte:#x}");
-        }
-    }
-    // As a user meets it, in the middle of the file.
-    let mut bytes = whole.clone();
-    bytes[whole.len() / 2] ^= 0x10;
+    let mut bytes = std::fs::read(folder.path("run.trap")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
     folder.file("flipped.trap", &bytes);
     folder.run(&["replay", "flipped.trap"]).says(2, &["flipped.trap", "damaged at byte 0x"]);
-}
-
-/// Whether every block of this trace can be read.
-fn reads(path: &Path, bytes: &[u8]) -> bool {
-    std::fs::write(path, bytes).unwrap();
-    let Ok(trace) = Trace::open(path) else { return false };
-    trace.damage().is_none()
-        && trace.end().is_some()
-        && trace.start_state().is_ok()
-        && trace.start_memory(|_, _| {}).is_ok()
-        && trace.inputs_with_digests().all(|chunk| chunk.is_ok())
-        && trace.timing().all(|chunk| chunk.is_ok())
-        && trace.console().all(|chunk| chunk.is_ok())
-        && trace.has_index()
-        && trace.check().is_ok_and(|damage| damage.is_none())
 }
 
 /// Where the headers of the blocks are.

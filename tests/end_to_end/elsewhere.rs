@@ -151,3 +151,112 @@ fn an_exit_that_only_one_engine_makes_is_passed_over() {
     mutated.plain.end.as_mut().unwrap().exits += 1;
     assert_eq!(replay(&host, &mutated).unwrap().unwrap(), mutated.recorded.end.exits + 1);
 }
+
+#[test]
+fn the_header_of_a_recording_says_where_it_was_made() {
+    let Some(host) = host() else { return };
+    let header = Mutated::of(&host, &trapline_guests::port64()).plain.header;
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let field = |name: &str| {
+        let line =
+            cpuinfo.lines().find(|l| l.starts_with(name) && l[name.len()..].trim_start().starts_with(':'));
+        line.and_then(|l| l.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    assert!(!header.host.engine.is_empty());
+    assert_eq!(header.host.kernel, std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
+    assert_eq!(
+        (&header.host.cpu_vendor, &header.host.cpu_brand),
+        (&field("vendor_id"), &field("model name"))
+    );
+    // SDM vol. 2, CPUID leaf 1: what the processor says itself, stepping, model and family.
+    let signature = core::arch::x86_64::__cpuid(1).eax;
+    assert_eq!(header.host.cpu_signature, signature & 0x0fff_0fff, "{signature:#x}");
+    let microcode = field("microcode");
+    assert_eq!(
+        format!("{:#x}", header.host.microcode),
+        if microcode.is_empty() { "0x0" } else { microcode.as_str() }
+    );
+    let capability = |name: &str| header.host.capabilities.iter().find(|c| c.0 == name).map(|c| c.1);
+    assert!(capability("KVM_CAP_IMMEDIATE_EXIT").is_some_and(|value| value > 0), "every recording needs it");
+    for name in [
+        "KVM_CAP_SYNC_REGS",
+        "KVM_CAP_XCRS",
+        "KVM_CAP_DEBUGREGS",
+        "KVM_CAP_SREGS2",
+        "KVM_CAP_X86_USER_SPACE_MSR",
+    ] {
+        assert!(capability(name).is_some(), "{name}");
+    }
+    let leaf = |leaf: u32| {
+        header.cpuid.iter().find(|e| e.leaf == leaf).unwrap_or_else(|| panic!("no leaf {leaf:#x}"))
+    };
+    let [_, ebx, ecx, edx] = leaf(0).registers;
+    let vendor: Vec<u8> = [ebx, edx, ecx].iter().flat_map(|r| r.to_le_bytes()).collect();
+    assert_eq!(String::from_utf8_lossy(&vendor), header.host.cpu_vendor);
+    assert!(leaf(1).registers[EDX] & 1 != 0, "every processor has an x87");
+    assert!(leaf(0x8000_0001).registers[EDX] >> 29 & 1 != 0, "and the guest long mode");
+}
+
+#[test]
+fn another_microcode_and_a_missing_capability_keep_nothing_from_being_replayed() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::port64());
+    let recorded = &mut mutated.plain.header.host;
+    recorded.microcode ^= 0xf00;
+    recorded.capabilities.push(("KVM_CAP_OF_THE_FUTURE".into(), 1));
+    let lacking = trapline_replayer::lacking(host.kvm, &mutated.plain.header).unwrap();
+    assert_eq!(lacking, ["KVM_CAP_OF_THE_FUTURE"]);
+    assert_eq!(replay(&host, &mutated).unwrap().unwrap(), mutated.recorded.end.exits);
+}
+
+#[test]
+fn a_divergence_says_what_else_is_not_as_it_was_there() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::port64());
+    let here = mutated.plain.header.host.clone();
+    let recorded = &mut mutated.plain.header.host;
+    recorded.microcode = here.microcode ^ 0xf00;
+    recorded.kernel = "9.9.9".into();
+    recorded.capabilities.push(("KVM_CAP_OF_THE_FUTURE".into(), 1));
+    mutated.plain.exits[5].registers[16] ^= 1;
+    let divergence = replay(&host, &mutated).unwrap().unwrap_err();
+    assert_diverged(&divergence, What::Registers, 5);
+    let microcode = format!("microcode {:#x}, here {:#x}", here.microcode ^ 0xf00, here.microcode);
+    for words in [microcode.as_str(), "Linux 9.9.9, here ", "KVM_CAP_OF_THE_FUTURE, which is missing here"] {
+        assert!(divergence.note.contains(words), "`{words}` is not in: {}", divergence.note);
+    }
+}
+
+#[test]
+fn another_vendor_is_tried_and_told_of() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::port64());
+    mutated.plain.header.host.cpu_vendor = "NobodysOwnCPU".into();
+    mutated.plain.header.host.cpu_brand = "Nobody's Own CPU".into();
+    assert_eq!(replay(&host, &mutated).unwrap().unwrap(), mutated.recorded.end.exits);
+    mutated.plain.exits[5].registers[16] ^= 1;
+    let divergence = replay(&host, &mutated).unwrap().unwrap_err();
+    assert_diverged(&divergence, What::Registers, 5);
+    assert!(
+        divergence.note.contains("Nobody\\'s Own CPU") || divergence.note.contains("Nobody's Own CPU"),
+        "{}",
+        divergence.note
+    );
+}
+
+#[test]
+fn an_xsave_component_that_is_in_use_and_missing_is_refused_by_name() {
+    let Some(host) = host() else { return };
+    let mut mutated = from_elsewhere(&host);
+    // The bits of a component that no processor has (SDM vol. 1, 13.1: 20 to 61 are reserved), marked as present.
+    let bits = 1u64 << 40;
+    let start = &mut mutated.plain.start;
+    let marked = u64::from_le_bytes(start.xsave[512..520].try_into().unwrap()) | bits;
+    start.xsave[512..520].copy_from_slice(&marked.to_le_bytes());
+    let refused = replay(&host, &mutated).unwrap_err().to_string();
+    assert!(refused.contains("XSAVE component 40"), "{refused}");
+    let mut mutated = from_elsewhere(&host);
+    mutated.plain.start.xcr0 |= bits;
+    let refused = replay(&host, &mutated).unwrap_err().to_string();
+    assert!(refused.contains("XSAVE component 40") || !refused.contains("KVM refused"), "{refused}");
+}

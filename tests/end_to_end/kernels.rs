@@ -248,6 +248,9 @@ fn boots_and_replays(host: &Host, boot: &Boot, clock: ClockMode) {
             "two recordings under the virtual clock differ: {}",
             first_difference(&first, &second)
         );
+        if boot.end != EndReason::Timeout {
+            crate::diff::assert_equal(&recorded, &again);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod between_engines;
 mod checker;
 mod devices;
+mod diff;
 mod elsewhere;
 mod kernels;
 mod learn;

@@ -33,7 +33,7 @@ fn schema() -> Value {
 }
 
 /// What is wrong with a value, and where.
-fn errors(schema: &Value, value: &Value, at: &str) -> Vec<String> {
+pub fn errors(schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let rules = schema.as_object().unwrap();
     let mut all = Vec::new();
     let mut check = |is: bool, what: &str| {

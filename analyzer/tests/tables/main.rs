@@ -5,6 +5,7 @@ mod common;
 mod comparison;
 mod costs;
 mod damage;
+mod diff;
 mod export;
 mod firmware;
 mod groups;

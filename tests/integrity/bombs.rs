@@ -1,0 +1,69 @@
+//! Blocks of a few kilobytes that would decode to gigabytes.
+
+use crate::bounds::{alone, folder, reads, within_bounds};
+use std::path::Path;
+use trapline_formats::digests::{Checkpoint, DigestEncoder};
+use trapline_formats::envelope::{BlockType, most_raw_bytes};
+use trapline_formats::{CpuState, Header, MemoryRegion, Trace, TraceWriter};
+
+/// Blocks of each type in one trace.
+const BLOCKS: usize = 40;
+
+/// Writes a trace of a header and these blocks.
+fn write(path: &Path, kind: BlockType, payload: &[u8]) {
+    let mut writer = TraceWriter::create(path, true).unwrap();
+    let memory = vec![MemoryRegion { gpa: 0, bytes: 64 << 20, readonly: false }];
+    let header = Header { memory, ..Header::default() };
+    writer.block(BlockType::Header, 0, postcard::to_stdvec(&header).unwrap()).unwrap();
+    for _ in 0..BLOCKS {
+        writer.block(kind, 0, payload.to_vec()).unwrap();
+    }
+    writer.finish().unwrap();
+    let bytes = path.metadata().unwrap().len();
+    assert!(bytes < 4 << 20, "{kind:?}: {bytes} bytes");
+}
+
+/// `count` as postcard has the length of a list, then as many bytes as a block of this type takes at most.
+fn list(kind: BlockType, each: &[u8]) -> Vec<u8> {
+    let room = most_raw_bytes(kind as u16) as usize - 16;
+    let count = room / each.len();
+    let mut payload = postcard::to_stdvec(&count).unwrap();
+    payload.extend(each.repeat(count));
+    payload
+}
+
+#[test]
+fn small_blocks_that_decode_to_much_stay_within_bounds() {
+    let _turn = alone();
+    let folder = folder();
+    let path = folder.path().join("bomb.trap");
+    let fill =
+        |kind: BlockType, each: &[u8]| each.repeat((most_raw_bytes(kind as u16) as usize - 16) / each.len());
+    let checkpoints = |number: usize, cpu: &CpuState, pages: Option<Vec<(u64, u64)>>| {
+        let mut encoder = DigestEncoder::default();
+        for _ in 0..number {
+            encoder.checkpoint(Checkpoint { exit: 0, cpu: cpu.clone(), pages: pages.clone() });
+        }
+        encoder.take()
+    };
+    let large = CpuState { xsave: vec![0; 1 << 20], ..CpuState::default() };
+    let bombs = [
+        ("sites", BlockType::Sites, list(BlockType::Sites, &[0; 8])),
+        ("sites with bytes", BlockType::Sites, list(BlockType::Sites, &[0, 0, 0, 0, 0, 1, 0x90, 0, 0])),
+        ("events", BlockType::Inputs, fill(BlockType::Inputs, &[0, 1])),
+        ("writes of nothing", BlockType::Inputs, fill(BlockType::Inputs, &[0, 6, 0, 0])),
+        ("times", BlockType::Timing, fill(BlockType::Timing, &[0; 4])),
+        ("console texts", BlockType::Console, fill(BlockType::Console, &[0, 0, 0])),
+        ("zeros in a header", BlockType::Header, fill(BlockType::Header, &[0])),
+        ("checkpoints", BlockType::Digests, checkpoints(20_000, &large, None)),
+        ("pages", BlockType::Digests, checkpoints(1, &CpuState::default(), Some(vec![(0, 0); 4_000_000]))),
+    ];
+    for (what, kind, payload) in bombs {
+        write(&path, kind, &payload);
+        within_bounds(what, || {
+            reads(&path);
+            // What is readable is readable: nothing above failed for want of a trace.
+            assert_eq!(Trace::open(&path).unwrap().header().memory.len(), 1, "{what}");
+        });
+    }
+}
