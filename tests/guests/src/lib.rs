@@ -350,6 +350,16 @@ guest! {
 }
 
 guest! {
+    /// A clock read of user mode that no disassembly finds, of which nothing is left but a word of memory.
+    user_clock_64, "user_clock.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
+    /// A random number of user mode that no disassembly finds.
+    user_random_64, "user_random.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
     /// Sources behind computed calls, and data that looks like one.
     computed_64, "computed.s", 64, Ends::Exit(0), Some(b"ok\n")
 }
