@@ -310,6 +310,16 @@ guest! {
 }
 
 guest! {
+    /// One MMIO read after the other, for benchmarks.
+    mmio_loop, "mmio_loop.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
+    /// The same by an instruction that KVM cannot finish, for benchmarks.
+    finish_loop, "finish_loop.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
     /// One RDTSCP, for tests of what a guest uses: not in [`all`], for what it leaves in memory depends on the engine.
     lone_rdtscp_64, "lone_rdtscp.s", 64, Ends::Exit(0), Some(b"ok\n")
 }
