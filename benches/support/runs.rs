@@ -70,6 +70,12 @@ impl Job {
         }
     }
 
+    /// One MMIO read after the other, so many times: by MOV, or by an instruction that has to be finished for KVM.
+    pub fn mmio_loop(exits: u64, is_finished: bool) -> Self {
+        let guest = if is_finished { trapline_guests::finish_loop() } else { trapline_guests::mmio_loop() };
+        Self::flat(&guest, Some(exits))
+    }
+
     /// The built-in guest of `trapline demo`.
     pub fn demo() -> Self {
         Self::flat(&trapline_guests::demo(), None)
@@ -125,14 +131,17 @@ pub struct Run {
     pub time: Duration,
     /// Of it, what the thread of the vCPU was running: other programs do not count.
     pub cpu: Duration,
+    /// The same of all threads, the kernel's work for them included.
+    pub all_cpu: Duration,
 }
 
 impl Run {
     fn of<T>(exits: impl FnOnce(&T) -> u64, what: impl FnOnce() -> T) -> (Self, T) {
-        let cpu = thread_time();
+        let (cpu, all_cpu) = (cpu_time(THREAD), cpu_time(PROCESS));
         let (time, result) = timed(what);
-        let cpu = thread_time().saturating_sub(cpu);
-        (Self { exits: exits(&result), time, cpu }, result)
+        let cpu = cpu_time(THREAD).saturating_sub(cpu);
+        let all_cpu = cpu_time(PROCESS).saturating_sub(all_cpu);
+        (Self { exits: exits(&result), time, cpu, all_cpu }, result)
     }
 
     /// Times something that takes so many exits.
@@ -216,10 +225,13 @@ fn timed<T>(what: impl FnOnce() -> T) -> (Duration, T) {
     (start.elapsed(), result)
 }
 
-/// Processor time of the calling thread.
-fn thread_time() -> Duration {
+const THREAD: libc::clockid_t = libc::CLOCK_THREAD_CPUTIME_ID;
+const PROCESS: libc::clockid_t = libc::CLOCK_PROCESS_CPUTIME_ID;
+
+/// Processor time of the calling thread, or of all.
+fn cpu_time(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: clock_gettime writes one timespec, which is exclusively ours.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -175,9 +175,10 @@ impl Machine {
         &self.convention
     }
 
-    /// Measures the time of exits from now on, see [`Machine::take_timing`].
-    pub fn start_timing(&mut self) {
+    /// Measures the time of exits from now on, see [`Machine::take_timing`]. Returns when that is, in ticks.
+    pub fn start_timing(&mut self) -> u64 {
         self.clock = Stopwatch { is_on: true, last_return: ticks(), spent: Timing::default() };
+        self.clock.last_return
     }
 
     /// The time since the last call: inside KVM_RUN, and outside of it up to the last entry.

@@ -339,14 +339,19 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             && self.at_position
             && self.exits > 0
         {
-            snapshots.last(machine, log, stand)?;
+            let leaks = &mut self.leaks;
+            snapshots.last(machine, log, stand, |page, content| {
+                if let Some(leaks) = leaks {
+                    leaks.look_at_end(page, content);
+                }
+            })?;
         }
         self.cut()?;
         let end = End {
             reason: self.end.take().unwrap_or(EndReason::Interrupted),
             exits: self.exits,
             unclaimed: self.unclaimed.into_list(),
-            unclosed: self.leaks.map(LeakWatch::into_found).unwrap_or_default(),
+            unclosed: self.leaks.map_or_else(Vec::new, |l| l.into_found(self.exits.saturating_sub(1))),
             rewrites: self.late_rewrites,
             preemption: self.positions.into_count(),
         };

@@ -1,63 +1,102 @@
-//! Finds clock reads that were not closed: a register that holds a value which the hardware TSC had during the recording.
+//! Finds clock reads that were not closed: a register or a word of memory that holds a value which the hardware TSC had during the
+//! recording.
 //!
-//! The guest's hardware TSC is moved to a value that nothing else has (where KVM lets us; elsewhere it is the host's,
-//! which after some hours of uptime nothing else has either). The clock that Trapline answers counts from zero, so a
-//! register inside the window of the hardware clock can only come from an RDTSC that did not trap. This finds what is
-//! still in a register at the next exit; what a guest has hidden by then only a diverging replay shows.
+//! A register inside that window can only come from an RDTSC that did not trap, and so can a word of memory, but for data
+//! that is as good as random: of such words, one in 2^25 lies inside the window of a recording of five minutes. This finds what is
+//! still in a register at the next exit, or in memory at the end; what a guest has forgotten by then only a diverging replay shows.
+//! Where KVM does not let the TSC be moved, memory says nothing, and of registers only that they hold the time of this very exit.
 
-use trapline_formats::{RawExit, Registers, Unclosed};
-use trapline_machine::{Machine, MachineError, ticks};
+use std::collections::BTreeSet;
+use trapline_formats::memory::PAGE_BYTES;
+use trapline_formats::{Gpa, RawExit, Unclosed};
+use trapline_machine::{HardwareClock, Machine, MachineError};
 
 /// High bits that no address, counter or ASCII text starts with.
 const CANARY: u64 = 0x00c3_5a96_0000_0000;
-/// How far a register may be ahead of our own reading of the clock.
-const SLACK: u64 = 1 << 20;
-/// Finds kept; more say nothing new.
+/// Finds kept of each kind; more say nothing new.
 const KEPT: usize = 16;
 
-/// A watch over the registers.
+/// A watch over registers and memory.
 #[derive(Debug)]
 pub(crate) struct LeakWatch {
-    /// The guest's TSC when the watch began.
-    base: u64,
-    started: u64,
-    found: Vec<Unclosed>,
+    clock: HardwareClock,
+    /// Our own clock at the last exit that was looked at, and where the window over registers begins.
+    now: u64,
+    from: u64,
+    /// Words that were in memory before the clock could show them, such as those of a compressed image.
+    by_chance: BTreeSet<u64>,
+    in_registers: Vec<Unclosed>,
+    in_memory: Vec<(Gpa, u64)>,
 }
 
 impl LeakWatch {
     /// Starts watching; sets the guest's hardware TSC.
     pub(crate) fn start(machine: &mut Machine) -> Result<Self, MachineError> {
-        machine.set_hardware_tsc(CANARY)?;
-        let base = machine.hardware_tsc()?;
-        Ok(Self { base, started: ticks(), found: Vec::new() })
+        let clock = HardwareClock::watch(machine, CANARY)?;
+        let (by_chance, in_registers, in_memory) = Default::default();
+        Ok(Self { clock, now: 0, from: 0, by_chance, in_registers, in_memory })
+    }
+
+    /// From when on the times of exits count.
+    pub(crate) fn timed_from(&mut self, ticks: u64) {
+        (self.now, self.from) = (ticks, ticks);
+    }
+
+    /// Looks at a page before the guest runs.
+    pub(crate) fn look_at_start(&mut self, content: &[u8]) {
+        if !self.clock.is_moved() {
+            return;
+        }
+        self.by_chance.extend(self.clock.to_be_shown().words(content).map(|(_, value)| value));
     }
 
     /// Looks at the registers at exits: where RDTSC leaves its result at each, everywhere at every eighth.
     pub(crate) fn look(&mut self, first_exit: u64, exits: &[RawExit]) {
-        // What the clock may have shown by now.
-        let span = ticks().wrapping_sub(self.started).saturating_add(SLACK);
-        let base = self.base;
-        let hit = |v: u64| v.wrapping_sub(base) < span;
         for (number, exit) in (first_exit..).zip(exits) {
-            let g = &exit.registers.general;
-            // RDTSC leaves EDX:EAX; compilers join them into one register.
-            let pair = g[Registers::RDX] << 32 | g[Registers::RAX] & 0xffff_ffff;
-            if hit(pair) || number.is_multiple_of(8) && g.iter().any(|v| hit(*v)) {
-                self.note(number, &exit.registers);
+            if !self.clock.is_moved() {
+                self.from = self.now;
+            }
+            self.now += exit.spent.vmm + exit.spent.guest;
+            let shown = self.clock.between(self.from, self.now);
+            let is_joined = |v: &u64| shown.holds(*v);
+            // Compilers join EDX:EAX into one register.
+            if shown.holds_pair(&exit.registers)
+                || number.is_multiple_of(8) && exit.registers.general.iter().any(is_joined)
+            {
+                self.note(number, exit.registers.rip);
             }
         }
     }
 
     #[cold]
-    fn note(&mut self, exit: u64, registers: &Registers) {
-        if self.found.len() < KEPT {
-            let evidence =
-                format!("a register held the hardware clock at the exit at RIP {:#x}", registers.rip);
-            self.found.push(Unclosed { source: "RDTSC".into(), exit, evidence });
+    fn note(&mut self, exit: u64, rip: u64) {
+        if self.in_registers.len() < KEPT {
+            let evidence = format!("a register held the hardware clock at the exit at RIP {rip:#x}");
+            self.in_registers.push(Unclosed { source: "RDTSC".into(), exit, evidence });
         }
     }
 
-    pub(crate) fn into_found(self) -> Vec<Unclosed> {
-        self.found
+    /// Looks at a page after the last exit.
+    pub(crate) fn look_at_end(&mut self, number: u64, content: &[u8]) {
+        if !self.clock.is_moved() {
+            return;
+        }
+        for (offset, value) in self.clock.shown().words(content) {
+            if self.in_memory.len() < KEPT && !self.by_chance.contains(&value) {
+                self.in_memory.push((Gpa(number * PAGE_BYTES as u64 + offset as u64), value));
+            }
+        }
+    }
+
+    /// What was found; `last_exit` is where memory was looked at.
+    pub(crate) fn into_found(self, last_exit: u64) -> Vec<Unclosed> {
+        let in_memory = self.in_memory.into_iter().map(|(gpa, value)| Unclosed {
+            source: "RDTSC".into(),
+            exit: last_exit,
+            evidence: format!(
+                "at the end, memory at {gpa} held {value:#x}, which the hardware clock had shown"
+            ),
+        });
+        self.in_registers.into_iter().chain(in_memory).collect()
     }
 }

@@ -4,6 +4,7 @@ use crate::error::RecorderError;
 use std::path::Path;
 use trapline_formats::digests::Checkpoint;
 use trapline_formats::envelope::BlockType;
+use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{
     Batch, ConsoleEncoder, CpuState, End, Event, Header, Keyframe, Pages, RawExit, Registers, Site, Timing,
     TraceError, TraceWriter,
@@ -46,19 +47,22 @@ impl Log {
         })
     }
 
-    /// Writes what stands before the first exit: header, CPU state, memory, which is watched from here on.
+    /// Writes what stands before the first exit: header, CPU state, memory, which is watched from here on. `look` sees every page that
+    /// is written.
     pub(crate) fn start(
         &mut self,
         header: &Header,
         state: &CpuState,
         machine: &Machine,
         logs_writes: bool,
+        mut look: impl FnMut(&[u8; PAGE_BYTES]),
     ) -> Result<MemoryWatch, RecorderError> {
         self.block(BlockType::Header, &encode(header))?;
         self.block(BlockType::StartState, &encode(state))?;
         let mut pages = Pages::new();
         let mut result = Ok(());
         let watch = MemoryWatch::start(machine, logs_writes, |number, hash, content| {
+            look(content);
             pages.push(number, hash, content);
             if pages.is_full() && result.is_ok() {
                 result = self.writer.start_memory(std::mem::replace(&mut pages, Pages::new()));

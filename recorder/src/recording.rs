@@ -18,6 +18,7 @@ use crate::timer::{HostTimer, StopHandle};
 use regex::bytes::Regex;
 use std::path::PathBuf;
 use std::time::Duration;
+use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{ClockMode, CpuState, End, Header, Preempt};
 use trapline_machine::{
     Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host,
@@ -212,11 +213,12 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         let mut observed = None;
         if let Some(path) = &self.options.output {
             let mut open = Log::create(path, self.options.replace, self.header.tick_hz)?;
-            let watch = open.start(&self.header, &self.start, &self.machine, self.logs_writes)?;
+            let mut leaks = LeakWatch::start(&mut self.machine)?;
+            let look = |page: &[u8; PAGE_BYTES]| leaks.look_at_start(page);
+            let watch = open.start(&self.header, &self.start, &self.machine, self.logs_writes, look)?;
             let snapshots = Snapshots::new(watch, &self.machine, self.options.every);
-            let leaks = LeakWatch::start(&mut self.machine)?;
+            leaks.timed_from(self.machine.start_timing());
             observed = Some((open, snapshots, leaks));
-            self.machine.start_timing();
         }
         let timer = HostTimer::start(&self.stop, self.options.timeout);
         let clock = Clock::new(self.options.clock, self.header.tick_hz);

@@ -94,14 +94,15 @@ impl Snapshots {
         }
     }
 
-    /// The checkpoint that a recording ends with: of all memory, whatever was said to have been written.
+    /// The checkpoint that a recording ends with: of all memory, whatever was said to have been written. `visit` sees it.
     pub(crate) fn last(
         &mut self,
         machine: &Machine,
         log: &mut Log,
         stand: Stand,
+        visit: impl FnMut(u64, &[u8; PAGE_BYTES]),
     ) -> Result<(), RecorderError> {
-        self.watch.look_at_all(machine)?;
+        self.watch.look_at_all(machine, visit)?;
         let all = self.watch.hashes().collect();
         self.checkpoint(machine, log, stand, MemoryDigest::All(all))
     }

@@ -54,6 +54,8 @@ pub struct Divergence {
     pub note: String,
     /// The last exits before it, oldest first.
     pub history: Vec<PastExit>,
+    /// Where the replayed guest holds its hardware clock, which nothing in the log lets it read: that it did is certain.
+    pub clock: Option<String>,
     /// Instructions whose result the host decides, that make no exit, and that may have been executed since the last of them.
     pub leads: Vec<Instruction>,
 }
@@ -112,6 +114,12 @@ impl fmt::Display for Divergence {
             for exit in &self.history {
                 writeln!(f, "  {exit}")?;
             }
+        }
+        if let Some(place) = &self.clock {
+            writeln!(
+                f,
+                "\n  the cause: {place} holds what the hardware clock showed in this replay: an RDTSC that nothing closed"
+            )?;
         }
         if !self.leads.is_empty() {
             writeln!(

@@ -186,9 +186,9 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         let history = self.history.iter().map(|(index, site, data)| self.past(*index, *site, data)).collect();
         let expected = self.expected();
         let exit = expected.as_ref().map_or(self.exits, |e| e.index);
-        let leads = Vec::new();
+        let (clock, leads) = (None, Vec::new());
         self.divergence =
-            Some(Divergence { exit, what, expected, actual, differences, note, history, leads });
+            Some(Divergence { exit, what, expected, actual, differences, note, history, clock, leads });
     }
 
     /// KVM gave up in the middle: a divergence, for the recording went on.

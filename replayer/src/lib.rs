@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod cause;
+mod clock_read;
 mod divergence;
 mod elsewhere;
 mod error;

@@ -81,7 +81,7 @@ impl<'t> MemoryCheck<'t> {
         machine: &Machine,
         recorded: &[(u64, u64)],
     ) -> Result<Vec<Difference>, MachineError> {
-        self.watch.look_at_all(machine)?;
+        self.watch.look_at_all(machine, |_, _| {})?;
         self.explained.clear();
         let recorded: BTreeMap<u64, u64> = recorded.iter().copied().collect();
         let pages: BTreeSet<u64> =

@@ -1,6 +1,7 @@
 //! Replaying a trace.
 
 use crate::cause;
+use crate::clock_read;
 use crate::divergence::Divergence;
 use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
@@ -20,7 +21,9 @@ use std::thread::Scope;
 use std::time::Duration;
 use trapline_formats::{Gva, Spread, Trace, TraceError};
 use trapline_machine::doctor::logs_writes;
-use trapline_machine::{Convention, Kvm, Machine, MachineError, describe_host, tick_hz};
+use trapline_machine::{
+    Convention, HardwareClock, Kvm, Machine, MachineError, describe_host, tick_hz,
+};
 
 /// How to replay.
 #[derive(Debug, Clone)]
@@ -174,6 +177,7 @@ pub(crate) fn replay_in<'t>(
     let Start { mut machine, contents, keyframe, unusable } = start;
     let next = keyframe.map_or(0, |keyframe| keyframe.number + 1);
     let memory = MemoryCheck::start(&machine, logs_writes(place.kvm)?, trace.keyframes(), contents, next)?;
+    let clock = HardwareClock::watch(&mut machine, clock_read::CANARY)?;
     let first_exit = source.first_exit();
     let mut handler = ReplayHandler::new(source, trace, place, memory, options, observer, progress);
     let start = trace.start_state()?;
@@ -189,6 +193,7 @@ pub(crate) fn replay_in<'t>(
     let finished = handler.finish();
     let exits = finished.exits;
     let outcome = if let Some(mut divergence) = finished.divergence {
+        divergence.clock = clock_read::place(&machine, &clock, trace)?;
         divergence.leads = suspicion::leads(&machine, &divergence, entry);
         Outcome::Diverged(Box::new(divergence))
     } else {

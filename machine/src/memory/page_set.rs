@@ -22,13 +22,6 @@ impl PageSet {
         Self { regions: regions.iter().map(of).collect() }
     }
 
-    /// All pages of these regions.
-    pub fn full(regions: &[MemoryRegion]) -> Self {
-        let mut set = Self::empty(regions);
-        (0..regions.len()).for_each(|region| set.add_all(region));
-        set
-    }
-
     /// Adds pages of a region, given as bits. Those behind its end count for nothing.
     pub(crate) fn add(&mut self, region: usize, bits: &[u64]) {
         let Some((_, pages, words)) = self.regions.get_mut(region) else { return };
@@ -105,7 +98,9 @@ mod tests {
         set.add(0, &[1, u64::MAX]);
         set.add_all(1);
         set.add_all(2);
-        assert_eq!(PageSet::full(&regions()).iter().count(), 73);
+        let mut full = PageSet::empty(&regions());
+        (0..regions().len()).for_each(|region| full.add_all(region));
+        assert_eq!(full.iter().count(), 73);
         let expected: Vec<_> = std::iter::once(0).chain(64..70).chain(0x100..0x103).collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), expected);
     }

@@ -4,7 +4,7 @@
 //! than a hint: only a page whose content is another counts, so that a host that logs a page without need, or that has no log at
 //! all, gives the same answer.
 
-use super::{Memory, PageSet, PageTable};
+use super::{Memory, PageTable};
 use crate::error::MachineError;
 use crate::machine::Machine;
 use trapline_formats::Gpa;
@@ -47,9 +47,6 @@ impl MemoryWatch {
         memory.take_written(machine.vm(), is_logged)?;
         let mut hashes = PageTable::filled(memory.regions(), zeros);
         memory.for_each_page(|page, content| {
-            if is_zero(content) {
-                return;
-            }
             let hash = page_hash(content);
             if let Some(place) = hashes.get_mut(page) {
                 *place = hash;
@@ -77,25 +74,30 @@ impl MemoryWatch {
     /// Looks at what was written since the last look: the pages that hold something else, ascending. The guest must stand still.
     pub fn changed(&mut self, machine: &Machine) -> Result<Vec<Changed>, MachineError> {
         let written = machine.memory().take_written(machine.vm(), self.is_logged)?;
-        self.look(machine.memory(), written.iter())
+        self.look(machine.memory(), written.iter(), |_, _| {})
     }
 
-    /// Looks at every page, whether or not it is said to have been written.
-    pub fn look_at_all(&mut self, machine: &Machine) -> Result<Vec<Changed>, MachineError> {
+    /// Looks at every page that may hold something, whether or not it is said to have been written. `visit` sees it: (number, content).
+    pub fn look_at_all(
+        &mut self,
+        machine: &Machine,
+        visit: impl FnMut(u64, &[u8; PAGE_BYTES]),
+    ) -> Result<Vec<Changed>, MachineError> {
         machine.memory().take_written(machine.vm(), self.is_logged)?;
-        let every = PageSet::full(machine.memory().regions());
-        self.look(machine.memory(), every.iter())
+        self.look(machine.memory(), machine.memory().in_use().iter(), visit)
     }
 
     fn look(
         &mut self,
         memory: &Memory,
         pages: impl Iterator<Item = u64>,
+        mut visit: impl FnMut(u64, &[u8; PAGE_BYTES]),
     ) -> Result<Vec<Changed>, MachineError> {
         let mut changed = Vec::new();
         let mut content = [0; PAGE_BYTES];
         for page in pages {
             memory.read(Gpa(page * PAGE_BYTES as u64), &mut content)?;
+            visit(page, &content);
             let now = if is_zero(&content) { self.zeros } else { page_hash(&content) };
             if let Some(place) = self.hashes.get_mut(page) {
                 let before = std::mem::replace(place, now);

@@ -386,6 +386,16 @@ guest! {
 }
 
 guest! {
+    /// One MMIO read after the other, for benchmarks.
+    mmio_loop, "mmio_loop.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
+    /// The same by an instruction that KVM cannot finish, for benchmarks.
+    finish_loop, "finish_loop.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
     /// One RDTSCP, for tests of what a guest uses: not in [`all`], for what it leaves in memory depends on the engine.
     lone_rdtscp_64, "lone_rdtscp.s", 64, Ends::Exit(0), Some(b"ok\n")
 }
@@ -423,6 +433,16 @@ guest! {
 guest! {
     /// A random number that no disassembly finds.
     hidden_random_64, "hidden_random.s", 64, Ends::Exit(0), Some(b"")
+}
+
+guest! {
+    /// A clock read of user mode that no disassembly finds, of which nothing is left but a word of memory.
+    user_clock_64, "user_clock.s", 64, Ends::Never, Some(b"")
+}
+
+guest! {
+    /// A random number of user mode that no disassembly finds.
+    user_random_64, "user_random.s", 64, Ends::Never, Some(b"")
 }
 
 guest! {
