@@ -9,7 +9,8 @@
 //! what the index says. A file without an index, or with a wrong one, is walked.
 
 use crate::envelope::{
-    BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, MAX_BLOCK_BYTES, decode_payload, most_raw_bytes,
+    BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, MAX_BLOCK_BYTES, decode_payload,
+    most_raw_bytes,
 };
 use crate::error::Malformed;
 use crate::exit::Site;

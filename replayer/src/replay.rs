@@ -21,9 +21,7 @@ use std::thread::Scope;
 use std::time::Duration;
 use trapline_formats::{Gva, Spread, Trace, TraceError};
 use trapline_machine::doctor::logs_writes;
-use trapline_machine::{
-    Convention, HardwareClock, Kvm, Machine, MachineError, describe_host, tick_hz,
-};
+use trapline_machine::{Convention, HardwareClock, Kvm, Machine, MachineError, describe_host, tick_hz};
 
 /// How to replay.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! Bad input, bad luck, bad guests: each gives a clear message and the right exit status, and nothing is lost.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-mod devices;
 mod crash;
+mod devices;
 mod diff;
 mod divergence;
 mod guests;

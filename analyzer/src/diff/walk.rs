@@ -28,7 +28,8 @@ impl Differs {
     fn of(a: &View<'_>, b: &View<'_>) -> Self {
         let events = |view: &'_ View<'_>| -> Vec<_> {
             // Where the recorder looked at the state is no difference between guests.
-            let is_look = |event: &&Event| matches!(event, Event::Checkpoint | Event::Keyframe { carried: false, .. });
+            let is_look =
+                |event: &&Event| matches!(event, Event::Checkpoint | Event::Keyframe { carried: false, .. });
             view.events.iter().map(|(_, event)| event).filter(|e| !is_look(e)).cloned().collect()
         };
         let (none, registers) = (a.events.is_empty() && b.events.is_empty(), a.registers.zip(b.registers));
@@ -37,9 +38,10 @@ impl Differs {
             fault: a.fault != b.fault,
             events: !none && events(a) != events(b),
             registers: registers.is_some_and(|(a, b)| a != b),
-            state: a.checkpoint.zip(b.checkpoint).is_some_and(|(a, b)| {
-                a.cpu != b.cpu || !differing_pages(&a.memory, &b.memory).is_empty()
-            }),
+            state: a
+                .checkpoint
+                .zip(b.checkpoint)
+                .is_some_and(|(a, b)| a.cpu != b.cpu || !differing_pages(&a.memory, &b.memory).is_empty()),
         }
     }
 
@@ -348,8 +350,13 @@ pub(super) fn pages(a: &View<'_>, b: &View<'_>) -> Vec<u64> {
 fn differing_pages(a: &MemoryDigest, b: &MemoryDigest) -> Vec<u64> {
     let hashes = |pages: &[(u64, u64)]| pages.iter().copied().collect::<BTreeMap<_, _>>();
     match (a, b) {
-        (MemoryDigest::All(a), MemoryDigest::All(b)) => differing(&hashes(a), &hashes(b)).into_iter().collect(),
-        (MemoryDigest::All(a) | MemoryDigest::Changed(a), MemoryDigest::All(b) | MemoryDigest::Changed(b)) => {
+        (MemoryDigest::All(a), MemoryDigest::All(b)) => {
+            differing(&hashes(a), &hashes(b)).into_iter().collect()
+        }
+        (
+            MemoryDigest::All(a) | MemoryDigest::Changed(a),
+            MemoryDigest::All(b) | MemoryDigest::Changed(b),
+        ) => {
             let b = hashes(b);
             let other = |(number, hash): &&(u64, u64)| b.get(number).is_some_and(|theirs| theirs != hash);
             a.iter().filter(other).map(|(number, _)| *number).collect()
