@@ -108,6 +108,10 @@ pub struct Record {
     /// What moves the time of the guest's devices. `virtual`: a fixed step per exit, so that two recordings are identical.
     #[arg(long, default_value = "host")]
     pub clock: Clock,
+    /// Where interrupts may be given to the guest. `positions`: between exits, too, so that a guest that computes without an exit gets
+    /// its timer in time; the trace carries the state at each. Needs `--clock host`.
+    #[arg(long, default_value = "exits")]
+    pub preempt: Preempt,
     /// End after this much host time: 30s, 500ms, 2m.
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub timeout: Option<Duration>,
@@ -322,6 +326,14 @@ pub enum Clock {
     Host,
     /// Time advances by a fixed step per exit and jumps to the next deadline at HLT.
     Virtual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preempt {
+    /// After exits, and at interrupt windows.
+    Exits,
+    /// Also between exits.
+    Positions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

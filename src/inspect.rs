@@ -1,13 +1,14 @@
 //! `trapline inspect`: what a trace holds.
 
 use crate::args::{ExitRange, Inspect};
+use crate::preemption;
 use crate::safe;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use trapline_formats::envelope::BlockType;
-use trapline_formats::{Event, Exit, Rewrite, Site, Trace, TraceError};
+use trapline_formats::{Event, Exit, Preempt, Rewrite, Site, Trace, TraceError};
 
 /// Version of the JSON output.
 const SCHEMA_VERSION: u32 = 0;
@@ -105,6 +106,9 @@ fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
         host.microcode
     )?;
     writeln!(out, "  entered as    {}, clock {:?}", safe::text(&header.entry), header.clock)?;
+    if header.preempt == Preempt::Positions {
+        writeln!(out, "  interrupts    after exits, and at positions between them")?;
+    }
     for file in &header.files {
         writeln!(
             out,
@@ -132,6 +136,9 @@ fn overview(trace: &Trace, out: &mut impl Write) -> Result<()> {
     }
     for (kind, count) in &counts.events {
         writeln!(out, "    {count:>12}  {kind}")?;
+    }
+    for line in trace.end().iter().flat_map(|end| preemption::lines(header.preempt, &end.preemption)) {
+        writeln!(out, "    {line}")?;
     }
     writeln!(out, "  streams       blocks        raw     stored  bytes per exit raw, stored")?;
     for (kind, (count, raw, stored)) in sizes(trace) {

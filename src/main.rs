@@ -16,6 +16,7 @@ mod export;
 mod guest;
 mod inspect;
 mod learn;
+mod preemption;
 mod prices;
 mod progress;
 mod record;

@@ -1,7 +1,8 @@
 //! `trapline record`
 
-use crate::args::{Clock, Record};
+use crate::args::{self, Clock, Record};
 use crate::guest;
+use crate::preemption;
 use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
 use crate::triple_fault;
@@ -12,7 +13,7 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
-use trapline_formats::{ClockMode, End, EndReason, Space};
+use trapline_formats::{ClockMode, End, EndReason, Preempt, Space};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio::{self, net::Counts};
@@ -39,6 +40,10 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         Clock::Host => ClockMode::Host,
         Clock::Virtual => ClockMode::Virtual,
     };
+    let preempt = match args.preempt {
+        args::Preempt::Exits => Preempt::Exits,
+        args::Preempt::Positions => Preempt::Positions,
+    };
     let wanted = virtio::Wanted {
         disks: &args.disk,
         in_trace: args.disk_in_trace,
@@ -59,6 +64,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         output: (!args.no_log).then(|| args.output.clone()),
         replace: args.force,
         clock,
+        preempt,
         timeout: args.timeout,
         max_exits: args.max_exits,
         until_console: until(args.until_console.as_deref())?,
@@ -100,6 +106,9 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let seconds = started.elapsed().as_secs_f64();
     if !args.quiet {
         summarize(args, &guest, &recording.end, recording.bytes, seconds, verbose);
+        preemption::lines(preempt, &recording.end.preemption)
+            .iter()
+            .for_each(|line| eprintln!("trapline: {line}"));
         if recording.end.reason == EndReason::TripleFault {
             eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
         }

@@ -61,6 +61,13 @@ pub fn run(args: &args::Replay) -> Result<u8> {
 
 /// What else there is to know of a replay that was faithful.
 fn remarks(replay: &Replay) {
+    if replay.carried.count > 0 {
+        eprintln!(
+            "trapline: note: {} positions between exits were taken from the trace: what the guest computed from the exit before up \
+             to each was not executed",
+            replay.carried.count
+        );
+    }
     for note in &replay.notes {
         eprintln!("trapline: note: {}", safe::text(note));
     }

@@ -3,7 +3,8 @@
 use regex::bytes::Regex;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use trapline_formats::{ClockMode, Trace};
+use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BlockType};
+use trapline_formats::{ClockMode, Preempt, Preemption, Spread, Trace};
 use trapline_machine::doctor::{user_mode_can_call, window_is_prompt};
 use trapline_machine::{Convention, Kvm, describe_host, open_and_probe};
 use trapline_recorder::devices::virtio::{self, disk::Disk};
@@ -58,6 +59,15 @@ impl Job {
     /// One port read after the other, so many times.
     pub fn port_loop(exits: u64) -> Self {
         Self::flat(&trapline_guests::port_loop(), Some(exits))
+    }
+
+    /// A guest that computes without an exit while a timer runs.
+    pub fn computing(guest: &trapline_guests::Guest) -> Self {
+        let ram = if guest.name == trapline_guests::copy_64().name { trapline_guests::COPY_RAM } else { RAM };
+        Self {
+            guest: flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits64, ram).unwrap(),
+            ..Self::flat(guest, None)
+        }
     }
 
     /// The built-in guest of `trapline demo`.
@@ -133,10 +143,25 @@ impl Run {
 
 /// Runs a guest; records it where there is an `output`.
 pub fn record(host: &Host, job: &Job, output: Option<&Path>) -> Run {
+    recorded(host, job, output, Preempt::Exits).0
+}
+
+/// Records a guest with interrupts between exits: what they came to, and bytes of carried positions.
+pub fn record_preempted(host: &Host, job: &Job, output: &Path) -> (Preemption, u64) {
+    let end = recorded(host, job, Some(output), Preempt::Positions).1.end;
+    let trace = Trace::open(output).unwrap();
+    let is_carried = |kind| [BlockType::Contents, BlockType::Changes, BlockType::Keyframe].contains(&kind);
+    let blocks =
+        trace.blocks().iter().filter(|b| BlockType::from_number(b.header.kind).is_some_and(is_carried));
+    (end.preemption, blocks.map(|b| u64::from(b.header.stored) + BLOCK_HEADER_BYTES as u64).sum())
+}
+
+fn recorded(host: &Host, job: &Job, output: Option<&Path>, preempt: Preempt) -> (Run, Recording) {
     let options = RecordOptions {
         output: output.map(Path::to_owned),
         replace: true,
         clock: job.clock,
+        preempt,
         timeout: Some(Duration::from_mins(10)),
         max_exits: job.max_exits,
         until_console: job.until_console.map(|p| Regex::new(p).unwrap()),
@@ -146,14 +171,13 @@ pub fn record(host: &Host, job: &Job, output: Option<&Path>) -> Run {
     let open = |(image, in_trace): &(PathBuf, bool)| Disk::open(image, false, *in_trace).unwrap();
     let virtio = virtio::Config { disks: job.disk.iter().map(open).collect(), ..Default::default() };
     let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_ram(job.guest.ram_bytes) });
-    let (run, _) = Run::of(
+    Run::of(
         |r: &Recording| r.end.exits,
         || {
             let recorder = Recorder::new(&host.kvm, host.convention, &job.guest, &mut pc, options).unwrap();
             recorder.record(&mut |_| {}).unwrap()
         },
-    );
-    run
+    )
 }
 
 /// Replays a trace, which must be faithful.
@@ -161,8 +185,17 @@ pub fn replay_trace(host: &Host, path: &Path) -> Run {
     replay_with(host, path, &ReplayOptions::default())
 }
 
+/// The same: the time that taking over carried positions took.
+pub fn replay_preempted(host: &Host, path: &Path) -> Spread {
+    replayed(host, path, &ReplayOptions::default()).1.carried
+}
+
 /// The same, with what it needs.
 pub fn replay_with(host: &Host, path: &Path, options: &ReplayOptions) -> Run {
+    replayed(host, path, options).0
+}
+
+fn replayed(host: &Host, path: &Path, options: &ReplayOptions) -> (Run, Replay) {
     let (run, replay) = Run::of(
         |r: &Replay| r.exits,
         || {
@@ -173,7 +206,7 @@ pub fn replay_with(host: &Host, path: &Path, options: &ReplayOptions) -> Run {
     if let Outcome::Diverged(divergence) = &replay.outcome {
         panic!("the replay diverged:\n{divergence}");
     }
-    run
+    (run, replay)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]

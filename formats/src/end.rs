@@ -2,6 +2,7 @@
 
 use crate::address::Space;
 use crate::header::Rewrite;
+use crate::preemption::Preemption;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -120,4 +121,6 @@ pub struct End {
     pub unclosed: Vec<Unclosed>,
     /// Instructions that were rewritten after the start.
     pub rewrites: Vec<LateRewrite>,
+    /// How interrupts came to the guest.
+    pub preemption: Preemption,
 }

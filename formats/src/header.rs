@@ -1,6 +1,7 @@
 //! What a trace says about itself before its first exit.
 
 use crate::address::NamedRange;
+use crate::preemption::Preempt;
 use serde::{Deserialize, Serialize};
 
 /// Where the clock of the devices came from.
@@ -118,6 +119,8 @@ pub struct Header {
     pub host: Host,
     /// The clock of the devices.
     pub clock: ClockMode,
+    /// Where interrupts were given to the guest.
+    pub preempt: Preempt,
     /// How the guest was entered: "firmware", "flat 64-bit".
     pub entry: String,
     /// Files the guest was loaded from.

@@ -32,6 +32,7 @@ mod index;
 mod inputs;
 mod keyframe;
 pub mod memory;
+mod preemption;
 mod prices;
 mod reader;
 mod sparse;
@@ -53,6 +54,7 @@ pub use header::{
 };
 pub use inputs::{InputChunk, InputEncoder};
 pub use keyframe::{CHANGES_PER_BLOCK, Change, Content, Keyframe, Pages, decode_changes, encode_changes};
+pub use preemption::{Preempt, Preemption, Spread};
 pub use prices::{Estimate, Price, PriceList, Unpriced};
 pub use reader::{BlockPlace, Damage, Keyframes, Trace};
 pub use state::{

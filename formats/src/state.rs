@@ -99,6 +99,17 @@ pub struct PendingEvents {
     pub triple_fault: bool,
 }
 
+impl PendingEvents {
+    /// Whether something is about to be delivered to the guest, or was interrupted while it was. What is merely masked or shadowed
+    /// does not count.
+    pub fn are_in_flight(&self) -> bool {
+        let (smm, smi, ..) = self.smm;
+        let exception = self.exception.0 || self.exception.1;
+        let nmi = self.nmi.0 || self.nmi.1;
+        exception || self.interrupt.0 || nmi || smm || smi || self.triple_fault
+    }
+}
+
 /// Debug registers (KVM_GET_DEBUGREGS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DebugRegisters {

@@ -4,6 +4,7 @@ mod gave_up;
 mod interrupts;
 mod linear;
 mod position;
+mod shadow;
 mod view;
 mod walk;
 mod window;
@@ -97,6 +98,8 @@ pub struct Machine {
     clock: Stopwatch,
     /// KVM may have translations of this guest, and an exit that is not complete.
     has_run: bool,
+    /// What a step of a guest that was kicked came to, where that was no step.
+    left_over: Option<Result<(), Errno>>,
 }
 
 /// Splits time into inside and outside of KVM_RUN.
@@ -158,6 +161,7 @@ impl Machine {
             finisher: Finisher::new(&config.cpuid),
             clock: Stopwatch::default(),
             has_run: false,
+            left_over: None,
         })
     }
 
@@ -180,6 +184,11 @@ impl Machine {
     #[inline]
     pub fn take_timing(&mut self) -> Timing {
         std::mem::take(&mut self.clock.spent)
+    }
+
+    /// Leaves out the time since KVM_RUN returned: it belongs to no exit.
+    pub fn leave_out_time(&mut self) {
+        self.clock.last_return = ticks();
     }
 
     /// Guest memory.
@@ -211,6 +220,9 @@ impl Machine {
                 self.run.get_mut().immediate_exit = 0;
                 if handler.kicked(self)? == Control::Stop {
                     return Ok(());
+                }
+                if let Some(entered) = self.left_over.take() {
+                    waits = self.entered(entered, &mut exit)?;
                 }
                 continue;
             }

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;
-use trapline_formats::{ClockMode, End, EndReason};
+use trapline_formats::{ClockMode, End, EndReason, Preempt};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio;
@@ -22,6 +22,7 @@ pub struct RecordFlags {
     output: PathBuf,
     replace: bool,
     clock: String,
+    preempt: String,
     timeout: Option<f64>,
     max_exits: Option<u64>,
     until_console: Option<String>,
@@ -46,6 +47,14 @@ impl RecordFlags {
                 "virtual" => ClockMode::Virtual,
                 other => {
                     return Err(PyValueError::new_err(format!("clock={other:?}: choose host or virtual")));
+                }
+            },
+            preempt: match self.preempt.as_str() {
+                "exits" => Preempt::Exits,
+                "positions" => Preempt::Positions,
+                other => {
+                    let message = format!("preempt={other:?}: choose exits or positions");
+                    return Err(PyValueError::new_err(message));
                 }
             },
             timeout: timeout.map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?,

@@ -14,6 +14,11 @@ pub enum RecorderError {
     /// The trace file.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// Preemption between exits under the virtual clock.
+    #[error(
+        "--preempt positions needs --clock host: virtual time moves at exits only, so that nothing ever becomes due between them"
+    )]
+    TimeStandsStill,
     /// A guest image cannot be read.
     #[error("cannot read the {role} {path}: {source}")]
     Image {

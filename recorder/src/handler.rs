@@ -1,5 +1,6 @@
 //! The recording handler: answers each exit from the platform, logs it, and places interrupts.
 
+mod between;
 mod hand_off;
 mod interrupts;
 
@@ -12,10 +13,12 @@ use crate::leak::LeakWatch;
 use crate::log::Log;
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
+use crate::silence::Silence;
 use crate::snapshots::{Snapshots, Stand};
 use crate::timer::StopHandle;
 use crate::transfer::Transfers;
 use crate::unclaimed::UnclaimedCounts;
+use between::Positions;
 use fastrand::Rng;
 use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
@@ -62,6 +65,8 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     max_exits: u64,
     input: ConsoleInput,
     unclaimed: UnclaimedCounts,
+    positions: Positions,
+    silence: Silence,
     stop: StopHandle,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
@@ -72,7 +77,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         clock: Clock,
         options: RecordOptions,
         hand_off: Option<HandOff>,
-        stop: StopHandle,
+        (stop, silence): (StopHandle, Silence),
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
         let max_exits = options.max_exits.unwrap_or(u64::MAX);
@@ -105,6 +110,8 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             max_exits,
             input: options.input,
             unclaimed: UnclaimedCounts::default(),
+            positions: Positions::new(options.preempt),
+            silence,
             stop,
             progress,
         }
@@ -341,6 +348,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             unclaimed: self.unclaimed.into_list(),
             unclosed: self.leaks.map(LeakWatch::into_found).unwrap_or_default(),
             rewrites: self.late_rewrites,
+            preemption: self.positions.into_count(),
         };
         let Some(mut log) = self.log else { return Ok((end, 0)) };
         log.finish(self.sites.sites(), &end)?;
@@ -373,6 +381,7 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             log.exit(site, exit, machine.registers(), spent);
         }
         self.exits += 1;
+        self.silence.note(self.exits);
         if matches!(exit.kind(), ExitKind::PortWrite | ExitKind::MmioWrite | ExitKind::MsrWrite) {
             self.follow_task_priority(machine);
             if exit.kind() == ExitKind::PortWrite && self.stands_for_jump(exit.address) {
@@ -423,17 +432,23 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         Ok(Control::Continue)
     }
 
-    fn kicked(&mut self, _: &mut Machine) -> Result<Control, RecorderError> {
+    fn kicked(&mut self, machine: &mut Machine) -> Result<Control, RecorderError> {
         self.at_position = false;
         self.write_if_old()?;
         let requested = self.stop.requested();
         if requested.is_some() || self.platform.is_live() {
             self.next_look = self.exits;
         }
-        let Some(reason) = requested else { return Ok(Control::Continue) };
+        let Some(reason) = requested else {
+            self.look_between(machine)?;
+            // What was transferred here may have ended it.
+            self.at_position = self.end.is_some();
+            return Ok(if self.at_position { Control::Stop } else { Control::Continue });
+        };
         // The next exit is a better place to end: a replay can compare everything there. One heartbeat long it may come.
         if std::mem::replace(&mut self.stop_seen, true) {
             self.end = Some(reason);
+            self.at_position = self.end_between(machine)?;
             return Ok(Control::Stop);
         }
         Ok(Control::Continue)

@@ -21,6 +21,7 @@ pub mod pc;
 pub mod platform;
 mod recording;
 mod rewrite;
+mod silence;
 mod snapshots;
 mod sweep;
 mod timer;

@@ -80,6 +80,8 @@ pub struct Pc {
     lines: u16,
     /// When the first timer is due; the last representable time if none runs.
     due: Time,
+    /// When the timer was due that raised the interrupt which the CPU is offered.
+    raised: Option<Time>,
     request: Option<Request>,
 }
 
@@ -108,6 +110,7 @@ impl Pc {
             virtio: Slots::new(config.virtio),
             lines: 0,
             due: Time(u64::MAX),
+            raised: None,
             request: None,
         }
     }
@@ -193,6 +196,10 @@ impl Platform for Pc {
 
     fn next_deadline(&self) -> Option<Time> {
         self.next_change()
+    }
+
+    fn interrupt_due(&self) -> Option<Time> {
+        self.raised
     }
 
     #[inline]

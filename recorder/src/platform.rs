@@ -76,6 +76,12 @@ pub trait Platform {
     /// timer runs.
     fn next_deadline(&self) -> Option<Time>;
 
+    /// Since when the interrupt that waits has been due, if a timer raised it: what its lateness is counted from. `None` where the
+    /// platform does not say.
+    fn interrupt_due(&self) -> Option<Time> {
+        None
+    }
+
     /// Whether a non-maskable interrupt waits. Asked after [`Platform::interrupt_pending`] with the same time.
     fn nmi_pending(&self) -> bool {
         false

@@ -12,12 +12,13 @@ use crate::log::Log;
 use crate::own_share::Timed;
 use crate::platform::Platform;
 use crate::rewrite::Port;
+use crate::silence::{Silence, SilenceWatch};
 use crate::snapshots::{Every, Snapshots};
 use crate::timer::{HostTimer, StopHandle};
 use regex::bytes::Regex;
 use std::path::PathBuf;
 use std::time::Duration;
-use trapline_formats::{ClockMode, CpuState, End, Header};
+use trapline_formats::{ClockMode, CpuState, End, Header, Preempt};
 use trapline_machine::{
     Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host,
     doctor::{logs_writes, x2apic_exits},
@@ -33,6 +34,8 @@ pub struct RecordOptions {
     pub replace: bool,
     /// The clock of the devices.
     pub clock: ClockMode,
+    /// Where interrupts may be given to the guest. Between exits only under the host clock: virtual time stands still there.
+    pub preempt: Preempt,
     /// End after this much host time.
     pub timeout: Option<Duration>,
     /// End after this many exits.
@@ -94,6 +97,9 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         platform: &'p mut P,
         options: RecordOptions,
     ) -> Result<Self, RecorderError> {
+        if (options.clock, options.preempt) == (ClockMode::Virtual, Preempt::Positions) {
+            return Err(RecorderError::TimeStandsStill);
+        }
         let mut cpuid = fixed_table(kvm)?;
         if platform.cr8().is_some() && x2apic_exits(kvm)? {
             offer_x2apic(&mut cpuid);
@@ -117,6 +123,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             recorder: env!("CARGO_PKG_VERSION").into(),
             host: describe_host(kvm),
             clock: options.clock,
+            preempt: options.preempt,
             entry: guest.entry.clone(),
             files: [guest.files.clone(), platform.files()].concat(),
             memory: config.memory,
@@ -158,9 +165,16 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
     pub(crate) fn watch(mut self, port: Option<Port>) -> Result<Watched, RecorderError> {
         let timer = HostTimer::start(&self.stop, self.options.timeout);
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
+        let silence = Silence::default();
         let nobody = &mut |_: Progress<'_>| {};
-        let handler =
-            RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, nobody);
+        let handler = RecordHandler::new(
+            self.platform,
+            clock,
+            self.options,
+            self.hand_off,
+            (self.stop, silence),
+            nobody,
+        );
         let mut watch = Watch::new(handler, port);
         let result = self.machine.run(&mut watch);
         drop(timer);
@@ -170,9 +184,16 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
     /// Runs without a log, but timed: the mean VMM time of an exit, in ticks.
     pub(crate) fn time(mut self) -> Result<f64, RecorderError> {
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
+        let silence = Silence::default();
         let nobody = &mut |_: Progress<'_>| {};
-        let handler =
-            RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, nobody);
+        let handler = RecordHandler::new(
+            self.platform,
+            clock,
+            self.options,
+            self.hand_off,
+            (self.stop, silence),
+            nobody,
+        );
         let mut timed = Timed::new(handler);
         self.machine.start_timing();
         let result = self.machine.run(&mut timed);
@@ -199,14 +220,22 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         }
         let timer = HostTimer::start(&self.stop, self.options.timeout);
         let clock = Clock::new(self.options.clock, self.header.tick_hz);
-        let mut handler =
-            RecordHandler::new(self.platform, clock, self.options, self.hand_off, self.stop, progress);
+        let silence = Silence::default();
+        let watch = (self.options.preempt == Preempt::Positions).then(|| SilenceWatch::start(&silence));
+        let mut handler = RecordHandler::new(
+            self.platform,
+            clock,
+            self.options,
+            self.hand_off,
+            (self.stop, silence),
+            progress,
+        );
         if let Some((log, snapshots, leaks)) = observed {
             handler.observe(log, snapshots, leaks, self.first_file);
         }
         handler.start();
         let result = self.machine.run(&mut handler);
-        drop(timer);
+        drop((timer, watch));
         handler.stop();
         let (end, bytes) = handler.finish(result, &mut self.machine)?;
         Ok(Recording { end, bytes, machine: self.machine })

@@ -5,7 +5,7 @@ use crate::log::Log;
 use std::num::NonZeroU64;
 use trapline_formats::digests::{Checkpoint, MemoryDigest};
 use trapline_formats::memory::PAGE_BYTES;
-use trapline_formats::{Gpa, Keyframe, Pages};
+use trapline_formats::{CpuState, Gpa, Keyframe, Pages};
 use trapline_machine::{Machine, MemoryWatch, PageSet};
 
 /// Every so many exits the complete state is written down: by their number alone, so that two recordings of one guest under the
@@ -126,6 +126,16 @@ impl Snapshots {
         stand: Stand,
     ) -> Result<(), RecorderError> {
         self.changed(machine)?;
+        self.write_keyframe(machine, log, stand, machine.save()?)
+    }
+
+    fn write_keyframe(
+        &mut self,
+        machine: &Machine,
+        log: &mut Log,
+        stand: Stand,
+        cpu: CpuState,
+    ) -> Result<(), RecorderError> {
         let mut pages = Pages::new();
         let (mut changes, mut content) = (0, [0; PAGE_BYTES]);
         for page in self.since_keyframe.iter() {
@@ -144,7 +154,7 @@ impl Snapshots {
             exit: stand.last_exit(),
             carried: stand.carried,
             window_requested: stand.window_requested,
-            cpu: machine.save()?,
+            cpu,
             changes,
         })?;
         self.keyframes += 1;
@@ -152,6 +162,26 @@ impl Snapshots {
         (self.next_keyframe, self.next_digest) =
             (self.every.keyframe.map_or(u64::MAX, after), after(self.every.digest));
         Ok(())
+    }
+
+    /// Writes a keyframe between two exits, if it has at most so many pages: how many. Otherwise one is due at the next exit, which
+    /// leaves the next position between exits with less.
+    pub(crate) fn carry(
+        &mut self,
+        machine: &Machine,
+        log: &mut Log,
+        stand: Stand,
+        cpu: &CpuState,
+        most: u64,
+    ) -> Result<Option<u64>, RecorderError> {
+        self.changed(machine)?;
+        let pages = self.since_keyframe.iter().count() as u64;
+        if pages > most {
+            self.next_keyframe = stand.exits;
+            return Ok(None);
+        }
+        self.write_keyframe(machine, log, stand, cpu.clone())?;
+        Ok(Some(pages))
     }
 
     fn changed(&mut self, machine: &Machine) -> Result<Vec<(u64, u64)>, RecorderError> {

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trapline_formats::digests::{self, compared};
-use trapline_formats::{ConsoleText, Difference, Event, ExitKind, Gpa, Site, Trace, TraceError};
-use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
+use trapline_formats::{ConsoleText, Difference, Event, ExitKind, Gpa, Site, Spread, Trace, TraceError};
+use trapline_machine::{Control, Exit, Flow, Handler, Histogram, Machine, MachineError, SiteTable};
 
 /// Exits kept for a divergence's history.
 const HISTORY: usize = 8;
@@ -34,6 +34,7 @@ pub(crate) struct Finished {
     pub(crate) lost: Option<TraceError>,
     pub(crate) notes: Vec<String>,
     pub(crate) accessed: Vec<(u64, u64)>,
+    pub(crate) carried: Spread,
 }
 
 pub(crate) struct ReplayHandler<'a, O> {
@@ -60,6 +61,9 @@ pub(crate) struct ReplayHandler<'a, O> {
     notes: Vec<String>,
     /// Page tables that differ in accessed bits alone: (exit, page number).
     accessed: Vec<(u64, u64)>,
+    /// Positions between exits that were taken over, and the time that took.
+    carried: Histogram,
+    tick_hz: u64,
     history: VecDeque<(u64, u32, Vec<u8>)>,
     divergence: Option<Divergence>,
     /// Exits at the last kick: equal ones in a row mean silence.
@@ -102,6 +106,8 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             exits,
             notes: Vec::new(),
             accessed: Vec::new(),
+            carried: Histogram::default(),
+            tick_hz: place.tick_hz,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
             exits_at_kick: None,
@@ -131,6 +137,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             lost: self.source.take_lost(),
             notes: self.notes,
             accessed: self.accessed,
+            carried: self.carried.summary(),
         }
     }
 

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::Scope;
 use std::time::Duration;
-use trapline_formats::{Gva, Trace, TraceError};
+use trapline_formats::{Gva, Spread, Trace, TraceError};
 use trapline_machine::doctor::logs_writes;
-use trapline_machine::{Convention, Kvm, Machine, MachineError};
+use trapline_machine::{Convention, Kvm, Machine, MachineError, tick_hz};
 
 /// How to replay.
 #[derive(Debug, Clone)]
@@ -81,6 +81,9 @@ pub struct Replay {
     /// Page tables that differ from the recording in accessed bits alone, (exit, page number): a processor may set those whenever it
     /// likes, so that is no divergence.
     pub accessed: Vec<(u64, u64)>,
+    /// Positions between exits whose state was taken from the trace: what the guest computed up to there was not executed. The time
+    /// that took each.
+    pub carried: Spread,
     /// The machine as the replay left it.
     pub machine: Machine,
 }
@@ -121,7 +124,8 @@ pub fn replay_observed(
     }
     let header = trace.header();
     let files = Files::open(header, &options.disks)?;
-    let place = Place { kvm, convention, elsewhere: Elsewhere::of(kvm, header)?, files };
+    let place =
+        Place { kvm, convention, elsewhere: Elsewhere::of(kvm, header)?, files, tick_hz: tick_hz(kvm)? };
     let mut replay =
         std::thread::scope(|scope| replay_in(scope, &place, trace, options, observer, progress))?;
     if let (Some(elsewhere), Outcome::Diverged(divergence)) = (&place.elsewhere, &mut replay.outcome) {
@@ -136,6 +140,7 @@ pub(crate) struct Place<'k> {
     pub(crate) convention: Convention,
     pub(crate) elsewhere: Option<Elsewhere>,
     pub(crate) files: Files,
+    pub(crate) tick_hz: u64,
 }
 
 pub(crate) fn replay_in<'t>(
@@ -191,7 +196,15 @@ pub(crate) fn replay_in<'t>(
     };
     let notes = unusable.into_iter().map(|why| format!("a keyframe could not be used: {why}"));
     let notes = notes.chain(finished.notes).collect();
-    Ok(Replay { outcome, first_exit, exits, notes, accessed: finished.accessed, machine })
+    Ok(Replay {
+        outcome,
+        first_exit,
+        exits,
+        notes,
+        accessed: finished.accessed,
+        carried: finished.carried,
+        machine,
+    })
 }
 
 /// Why a trace has no more than so many exits, where it should.

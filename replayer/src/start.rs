@@ -71,7 +71,7 @@ impl Start {
             }
         }
         machine.bring_to(&keyframe.cpu, keyframe.window_requested, |machine| {
-            write_pages(machine, &keyframes, changed.into_values().collect())
+            write_pages(machine, &keyframes, changed.into_values().collect()).map(|()| true)
         })?;
         Ok(Some(Self { machine, contents, keyframe: Some(keyframe), unusable: Vec::new() }))
     }

@@ -3,6 +3,7 @@
 mod inputs;
 mod keyframes;
 mod outputs;
+mod positions;
 mod start;
 mod state;
 

@@ -15,6 +15,7 @@ mod matrix;
 mod multiboot;
 mod network;
 mod paravirtual;
+mod positions;
 mod seabios;
 mod seek;
 mod stacks;

@@ -3,7 +3,7 @@
 use crate::support::compare::assert_same_machine;
 use crate::support::host::{Extent, Host, host};
 use crate::support::plain::Plain;
-use crate::support::recorded::{Recorded, reason, record};
+use crate::support::recorded::{RAM, Recorded, reason, record, record_preempted};
 use crate::support::replayed::replay;
 use trapline_formats::ClockMode;
 use trapline_guests::{Ends, Guest};
@@ -19,6 +19,11 @@ macro_rules! matrix {
             #[test]
             fn replays_exactly_and_records_identically_under_the_virtual_clock() {
                 super::virtual_clock(&trapline_guests::$guest());
+            }
+
+            #[test]
+            fn replays_exactly_with_interrupts_between_exits() {
+                super::positions(&trapline_guests::$guest());
             }
         })*
 
@@ -67,8 +72,20 @@ fn virtual_clock(guest: &Guest) {
     assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
 }
 
+fn positions(guest: &Guest) {
+    if Extent::of_environment() == Extent::Quick {
+        return;
+    }
+    let Some(host) = host() else { return };
+    let recorded = checked(record_preempted(&host, guest, RAM), guest);
+    replay_and_compare(&host, guest, &recorded);
+}
+
 fn checked_recording(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
-    let recorded = record(host, guest, clock);
+    checked(record(host, guest, clock), guest)
+}
+
+fn checked(recorded: Recorded, guest: &Guest) -> Recorded {
     assert_eq!(recorded.end.reason, reason(guest.ends));
     assert_eq!(recorded.end.unclosed, []);
     if let Some(text) = guest.prints {

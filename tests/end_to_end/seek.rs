@@ -174,7 +174,7 @@ fn bring(machine: &mut Machine, cpu: &CpuState, memory: &BTreeMap<u64, Vec<u8>>)
                 machine.memory().write(Gpa(page * PAGE_BYTES as u64), &content)?;
             }
         }
-        Ok::<_, MachineError>(())
+        Ok::<_, MachineError>(true)
     };
     machine.bring_to(cpu, false, load).unwrap();
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::{
     ClockMode, ConsoleEncoder, CpuMode, End, EndReason, Event, ExitKind, GuestFile, Gva, Header, Host,
-    InputEncoder, Instruction, MemoryRegion, NamedRange, Site, Space, Timing, TimingEncoder, TraceWriter,
+    InputEncoder, Instruction, MemoryRegion, NamedRange, Preemption, Site, Space, Timing, TimingEncoder,
+    TraceWriter,
 };
 
 /// Exits per chunk, unless a test says otherwise.
@@ -142,6 +143,7 @@ pub fn halted() -> End {
         unclaimed: Vec::new(),
         unclosed: Vec::new(),
         rewrites: Vec::new(),
+        preemption: Preemption::default(),
     }
 }
 

@@ -37,20 +37,41 @@ impl Machine {
         Ok(exception | nmi | smi | events.triple_fault.pending == 0)
     }
 
+    /// Gives the vCPU the state in which it stands, as a replay will: what KVM holds besides, here as there, is then gone for both.
+    /// Valid once settled, and after a kick.
+    pub fn retake(&mut self, state: &CpuState) -> Result<(), MachineError> {
+        self.flush_translations(state)?;
+        self.restore(state)?;
+        self.show()
+    }
+
+    /// Has the processor forget what it knows of the guest's page tables: the guest may have told it so where nobody executed it. KVM
+    /// does that when a bit of CR4 changes that translation depends on; the bit is put back with the state that follows.
+    fn flush_translations(&self, state: &CpuState) -> Result<(), MachineError> {
+        /// CR4.PGE (SDM vol. 3, 2.5).
+        const PGE: u64 = 1 << 7;
+        let mut system = state::system(&self.vcpu, &self.layout)?;
+        system.control[3] = state.system.control[3] ^ PGE;
+        state::set_system(&self.vcpu, &self.layout, &system)
+    }
+
     /// Brings the guest to another position, whatever it was doing: what is left of its last exit is dropped, `load` writes
-    /// memory as it is there, and then the vCPU gets its state.
+    /// memory as it is there and says whether there was anything to write, and then the vCPU gets its state.
     pub fn bring_to<E: From<MachineError>>(
         &mut self,
         state: &CpuState,
         window_requested: bool,
-        load: impl FnOnce(&Self) -> Result<(), E>,
+        load: impl FnOnce(&Self) -> Result<bool, E>,
     ) -> Result<(), E> {
         if self.has_run {
             self.drop_exit()?;
         }
-        load(self)?;
-        if self.has_run {
+        let is_written = load(self)?;
+        if self.has_run && is_written {
+            // Page tables may be among it, of which KVM has made its own.
             self.memory.forget_translations(&self.vm)?;
+        } else if self.has_run {
+            self.flush_translations(state)?;
         }
         self.restore(state)?;
         self.run.get_mut().request_interrupt_window = window_requested.into();

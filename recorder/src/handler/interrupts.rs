@@ -64,6 +64,7 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         if !machine.can_take_interrupt() || !self.platform.interrupt_pending(self.now) {
             return Ok(false);
         }
+        self.positions.note_interrupt(self.now, self.platform.interrupt_due());
         let vector = self.platform.acknowledge_interrupt(self.now);
         machine.inject_interrupt(vector)?;
         self.event(Event::Interrupt { vector });
@@ -75,6 +76,13 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
 
     /// After HLT: waits until an interrupt wakes the guest, or finds that nothing will.
     pub(super) fn wait(&mut self, machine: &mut Machine) -> Result<(), RecorderError> {
+        self.silence.halted(true);
+        let result = self.wait_halted(machine);
+        self.silence.halted(false);
+        result
+    }
+
+    fn wait_halted(&mut self, machine: &mut Machine) -> Result<(), RecorderError> {
         let is_deaf = !machine.interrupts_enabled();
         let takes_nmi = is_deaf && machine.can_take_nmi()?;
         let mut waiting = Waiting::default();

@@ -24,11 +24,14 @@ impl Pc {
 
     #[cold]
     fn fire(&mut self, now: Time) {
+        let due = self.next_change().filter(|due| *due <= now);
         self.pit.fire(now);
         self.rtc.fire(now);
         self.local_apic.fire(now);
         self.virtio.fire(now);
         self.timers_changed();
+        // One that waits already is as late as it is.
+        self.raised = self.raised.or(due);
     }
 
     /// Carries the timers' outputs to the interrupt controllers and finds out what is due next.
@@ -80,8 +83,16 @@ impl Pc {
         if self.local_apic.take_init() {
             self.ask(Request::Reset);
         }
+        self.forget_masked();
         self.send_levels();
         self.timers_changed();
+    }
+
+    /// A guest that masks the interrupt of a timer does not wait for it any more.
+    pub(super) fn forget_masked(&mut self) {
+        if !self.is_offered() {
+            self.raised = None;
+        }
     }
 
     /// Whether the 8259A's interrupt line reaches the CPU directly.
@@ -98,9 +109,15 @@ impl Pc {
         self.local_apic.interrupt() || line && self.passes_extint()
     }
 
+    /// The same, without carrying a line any further.
+    fn is_offered(&self) -> bool {
+        self.local_apic.interrupt() || self.pic.interrupt() && self.passes_extint()
+    }
+
     /// The acknowledge cycle. An interrupt of the 8259A has no priority among the vectors of the local APIC: it goes first, for
     /// it waits for no task priority either.
     pub(super) fn take_interrupt(&mut self) -> u8 {
+        self.raised = None;
         if self.pic.interrupt() && self.passes_extint() {
             self.pic.acknowledge()
         } else {
@@ -112,7 +129,7 @@ impl Pc {
     /// nothing. Nor has one whose request is latched and held up by a level in service; but while an interrupt is offered,
     /// every timer that runs counts.
     pub(super) fn next_change(&self) -> Option<Time> {
-        let is_offered = self.local_apic.interrupt() || self.pic.interrupt() && self.passes_extint();
+        let is_offered = self.is_offered();
         let apic = self.local_apic.deadline().filter(|_| is_offered || self.local_apic.notices_timer());
         let timer = self.next_timer(|irq| is_offered || self.notices(irq));
         timer.into_iter().chain(apic).chain(self.virtio.deadline()).min()

@@ -76,7 +76,10 @@ impl Pc {
                 }
                 self.drive(irq::COM1, self.com1.interrupt());
             }
-            Owner::Pic => self.pic.write(port, value),
+            Owner::Pic => {
+                self.pic.write(port, value);
+                self.forget_masked();
+            }
             Owner::Pit => {
                 self.pit.write(now, port as u8 & 3, value);
                 self.timers_changed();

@@ -10,7 +10,7 @@ use crate::page;
 use trapline_formats::digests::MemoryDigest;
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{CpuState, Difference, ExitKind, Gpa};
-use trapline_machine::{Machine, MachineError};
+use trapline_machine::{Machine, MachineError, ticks};
 
 impl<O: Observer> ReplayHandler<'_, O> {
     /// Compares the complete state with a checkpoint.
@@ -47,7 +47,11 @@ impl<O: Observer> ReplayHandler<'_, O> {
             }
         };
         if carried {
-            return self.memory.carry(machine, &keyframe, &changes);
+            let start = ticks();
+            self.memory.carry(machine, &keyframe, &changes)?;
+            let passed = u128::from(ticks().wrapping_sub(start));
+            self.carried.note((passed * 1_000_000_000 / u128::from(self.tick_hz.max(1))) as u64);
+            return Ok(());
         }
         self.memory.note(number, &changes);
         if !self.check_state(machine, &keyframe.cpu)? {

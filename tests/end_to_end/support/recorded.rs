@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
-use trapline_formats::{ClockMode, End, EndReason};
+use trapline_formats::{ClockMode, End, EndReason, Preempt};
 use trapline_guests::{Ends, Guest, Mode};
 use trapline_machine::Machine;
 use trapline_recorder::guest::flat;
@@ -44,20 +44,27 @@ pub fn record(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
 
 /// The same, with its complete state written down so often.
 pub fn record_every(host: &Host, guest: &Guest, clock: ClockMode, every: Every) -> Recorded {
+    record_flat(host, guest, RAM, RecordOptions { clock, every, ..RecordOptions::default() })
+}
+
+/// The same, with interrupts between exits.
+pub fn record_preempted(host: &Host, guest: &Guest, ram_bytes: u64) -> Recorded {
+    let preempt = Preempt::Positions;
+    record_flat(host, guest, ram_bytes, RecordOptions { preempt, ..RecordOptions::default() })
+}
+
+/// Records an assembly guest, with what it wants typed; as long as it takes, where the options do not say how long.
+pub fn record_flat(host: &Host, guest: &Guest, ram_bytes: u64, options: RecordOptions) -> Recorded {
     let mode = match guest.mode {
         Mode::Bits16 => flat::Mode::Bits16,
         Mode::Bits32 => flat::Mode::Bits32,
         Mode::Bits64 => flat::Mode::Bits64,
     };
-    let loaded = flat::from_bytes(guest.image.to_vec(), mode, RAM).unwrap();
-    let options = RecordOptions {
-        clock,
-        timeout: Some(if guest.ends == Ends::Never { WATCH } else { LIMIT }),
-        input: ConsoleInput::from_bytes(guest.types.as_bytes().to_vec()),
-        every,
-        ..RecordOptions::default()
-    };
-    record_loaded(host, &loaded, options)
+    let loaded = flat::from_bytes(guest.image.to_vec(), mode, ram_bytes).unwrap();
+    let limit = if guest.ends == Ends::Never { WATCH } else { LIMIT };
+    let input = ConsoleInput::from_bytes(guest.types.as_bytes().to_vec());
+    let timeout = options.timeout.or(Some(limit));
+    record_loaded(host, &loaded, RecordOptions { input, timeout, ..options })
 }
 
 /// Records a loaded guest into a folder of its own.

@@ -304,6 +304,82 @@ guests! {
     deaf_64: "deaf.s", 64, Ends::Halted, Some(b"deaf\n");
 }
 
+/// What `copy.s` needs: 64 MiB, the MiB they are copied from, and what lies below.
+pub const COPY_RAM: u64 = 80 << 20;
+
+/// Guests that compute without an exit while a timer runs. They end where interrupts come between exits, and not otherwise; `copy_64` wants
+/// [`COPY_RAM`].
+pub fn computing() -> Vec<Guest> {
+    vec![
+        compute_16(),
+        compute_32(),
+        compute_64(),
+        copy_64(),
+        wait_word_16(),
+        wait_word_32(),
+        wait_word_64(),
+        shadows_16(),
+        shadows_32(),
+        shadows_64(),
+        user_64(),
+    ]
+}
+
+guest! {
+    /// A tight loop in registers.
+    compute_16, "compute.s", 16, Ends::Exit(0), Some(b"0000000a interrupts\n")
+}
+
+guest! {
+    /// A tight loop in registers.
+    compute_32, "compute.s", 32, Ends::Exit(0), Some(b"0000000a interrupts\n")
+}
+
+guest! {
+    /// A tight loop in registers.
+    compute_64, "compute.s", 64, Ends::Exit(0), Some(b"0000000a interrupts\n")
+}
+
+guest! {
+    /// REP MOVS of 64 MiB.
+    copy_64, "copy.s", 64, Ends::Exit(0), Some(b"copied, interrupted\n")
+}
+
+guest! {
+    /// Spins on a word that an interrupt changes.
+    wait_word_16, "wait_word.s", 16, Ends::Exit(0), Some(b"ten changes\n")
+}
+
+guest! {
+    /// Spins on a word that an interrupt changes.
+    wait_word_32, "wait_word.s", 32, Ends::Exit(0), Some(b"ten changes\n")
+}
+
+guest! {
+    /// Spins on a word that an interrupt changes.
+    wait_word_64, "wait_word.s", 64, Ends::Exit(0), Some(b"ten changes\n")
+}
+
+guest! {
+    /// Interrupt shadows in a loop.
+    shadows_16, "shadows.s", 16, Ends::Exit(0), Some(b"never in a shadow\n")
+}
+
+guest! {
+    /// Interrupt shadows in a loop.
+    shadows_32, "shadows.s", 32, Ends::Exit(0), Some(b"never in a shadow\n")
+}
+
+guest! {
+    /// Interrupt shadows in a loop.
+    shadows_64, "shadows.s", 64, Ends::Exit(0), Some(b"never in a shadow\n")
+}
+
+guest! {
+    /// A loop in user mode.
+    user_64, "user.s", 64, Ends::Exit(0), Some(b"ten interrupts from user mode\n")
+}
+
 guest! {
     /// One port read after the other, for benchmarks: not in [`all`], for a matrix learns nothing from it.
     port_loop, "port_loop.s", 64, Ends::Never, Some(b"")
