@@ -3,7 +3,7 @@
     xor ebx, ebx
     xor ebp, ebp
     open 0xfe
-    timer 1193
+    timer 11932
     sti
 1:  inc ebx
     cmp ebp, 10

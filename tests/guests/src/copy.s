@@ -11,7 +11,7 @@
     jb 1b
     xor ebx, ebx
     open 0xfe
-    timer 2386
+    timer 5966
     cld
     mov esi, FIRST
     mov edi, FIRST + 0x100000

@@ -4,7 +4,7 @@
     xor ecx, ecx
     xor ebp, ebp
     open 0xfe
-    timer 1193
+    timer 11932
     at behind_sti, 3f
     at behind_ss, 4f
 1:  cli

@@ -20,7 +20,7 @@
     mov eax, 0x28
     ltr ax
     open 0xfe
-    timer 1193
+    timer 11932
     at user, 1f
     push 0x1b
     push 0x7800

@@ -3,7 +3,7 @@
     mov dword ptr [0x7000], 0
     mov ecx, 10
     open 0xfe
-    timer 1193
+    timer 11932
     sti
 1:  mov ebx, [0x7000]
 2:  cmp [0x7000], ebx
