@@ -106,9 +106,9 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let seconds = started.elapsed().as_secs_f64();
     if !args.quiet {
         summarize(args, &guest, &recording.end, recording.bytes, seconds, verbose);
-        preemption::lines(preempt, &recording.end.preemption)
-            .iter()
-            .for_each(|line| eprintln!("trapline: {line}"));
+        for line in preemption::lines(preempt, &recording.end.preemption) {
+            eprintln!("trapline: {line}");
+        }
         if recording.end.reason == EndReason::TripleFault {
             eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
         }
@@ -116,6 +116,11 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     if let Some(counts) = pc.network() {
         network(&counts, args.quiet);
     }
+    Ok(status(&recording.end.reason, &pc))
+}
+
+/// The exit status of a finished recording; says what else went wrong.
+fn status(reason: &EndReason, pc: &Pc) -> u8 {
     let changes = pc.changed_disks();
     for (path, change) in &changes {
         let path = path.display();
@@ -123,7 +128,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
             "trapline: the disk image {path}: {change}: what the guest read cannot be replayed from it"
         );
     }
-    Ok(match &recording.end.reason {
+    match reason {
         _ if !changes.is_empty() => FAILED,
         EndReason::Interrupted => INTERRUPTED,
         EndReason::Failed(why) => {
@@ -131,7 +136,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
             FAILED
         }
         _ => 0,
-    })
+    }
 }
 
 pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {

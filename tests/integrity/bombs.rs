@@ -2,7 +2,7 @@
 
 use crate::bounds::{alone, folder, reads, within_bounds};
 use std::path::Path;
-use trapline_formats::digests::{Checkpoint, DigestEncoder};
+use trapline_formats::digests::{Checkpoint, DigestEncoder, MemoryDigest};
 use trapline_formats::envelope::{BlockType, most_raw_bytes};
 use trapline_formats::{CpuState, Header, MemoryRegion, Trace, TraceWriter};
 
@@ -39,10 +39,10 @@ fn small_blocks_that_decode_to_much_stay_within_bounds() {
     let path = folder.path().join("bomb.trap");
     let fill =
         |kind: BlockType, each: &[u8]| each.repeat((most_raw_bytes(kind as u16) as usize - 16) / each.len());
-    let checkpoints = |number: usize, cpu: &CpuState, pages: Option<Vec<(u64, u64)>>| {
+    let checkpoints = |number: usize, cpu: &CpuState, memory: MemoryDigest| {
         let mut encoder = DigestEncoder::default();
         for _ in 0..number {
-            encoder.checkpoint(Checkpoint { exit: 0, cpu: cpu.clone(), pages: pages.clone() });
+            encoder.checkpoint(Checkpoint { exit: 0, cpu: cpu.clone(), memory: memory.clone() });
         }
         encoder.take()
     };
@@ -55,8 +55,12 @@ fn small_blocks_that_decode_to_much_stay_within_bounds() {
         ("times", BlockType::Timing, fill(BlockType::Timing, &[0; 4])),
         ("console texts", BlockType::Console, fill(BlockType::Console, &[0, 0, 0])),
         ("zeros in a header", BlockType::Header, fill(BlockType::Header, &[0])),
-        ("checkpoints", BlockType::Digests, checkpoints(20_000, &large, None)),
-        ("pages", BlockType::Digests, checkpoints(1, &CpuState::default(), Some(vec![(0, 0); 4_000_000]))),
+        ("checkpoints", BlockType::Digests, checkpoints(20_000, &large, MemoryDigest::None)),
+        (
+            "pages",
+            BlockType::Digests,
+            checkpoints(1, &CpuState::default(), MemoryDigest::All(vec![(0, 0); 4_000_000])),
+        ),
     ];
     for (what, kind, payload) in bombs {
         write(&path, kind, &payload);
