@@ -44,19 +44,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         args::Preempt::Exits => Preempt::Exits,
         args::Preempt::Positions => Preempt::Positions,
     };
-    let wanted = virtio::Wanted {
-        disks: &args.disk,
-        in_trace: args.disk_in_trace,
-        console: args.virtio_console,
-        entropy: args.entropy,
-        net: args.net.as_deref(),
-    };
-    let virtio = virtio::Config::open(&wanted, clock)?;
-    if clock == ClockMode::Virtual && virtio.net.as_ref().is_some_and(|net| !net.follows_clock()) {
-        eprintln!(
-            "trapline: note: frames come in host time, under the virtual clock too: two recordings will differ"
-        );
-    }
+    let virtio = devices(args, clock)?;
     let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(guest.ram_bytes, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
@@ -137,6 +125,24 @@ fn status(reason: &EndReason, pc: &Pc) -> u8 {
         }
         _ => 0,
     }
+}
+
+/// The virtio devices that are asked for.
+fn devices(args: &Record, clock: ClockMode) -> Result<virtio::Config> {
+    let wanted = virtio::Wanted {
+        disks: &args.disk,
+        in_trace: args.disk_in_trace,
+        console: args.virtio_console,
+        entropy: args.entropy,
+        net: args.net.as_deref(),
+    };
+    let virtio = virtio::Config::open(&wanted, clock)?;
+    if clock == ClockMode::Virtual && virtio.net.as_ref().is_some_and(|net| !net.follows_clock()) {
+        eprintln!(
+            "trapline: note: frames come in host time, under the virtual clock too: two recordings will differ"
+        );
+    }
+    Ok(virtio)
 }
 
 pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
