@@ -13,8 +13,8 @@ use crate::error::Malformed;
 pub const FILE_MAGIC: [u8; 8] = *b"\x89TRAP\r\n\x1a";
 /// First bytes of every block, so that a reader can say where the last whole one ends.
 pub const BLOCK_MAGIC: [u8; 4] = *b"TRPB";
-/// The version that this crate writes. Version 0 makes no promises to later ones.
-pub const VERSION: u16 = 0;
+/// The version that this crate reads and writes (SPEC.md). Version 0 was never promised to anybody.
+pub const VERSION: u16 = 1;
 /// Bytes of the file header.
 pub const FILE_HEADER_BYTES: usize = 16;
 /// Bytes of a block header.
@@ -57,25 +57,27 @@ pub enum BlockType {
 }
 
 impl BlockType {
+    /// Every type, in the order of the numbers.
+    pub const ALL: [BlockType; 14] = [
+        Self::Header,
+        Self::StartState,
+        Self::Memory,
+        Self::Sites,
+        Self::Inputs,
+        Self::Timing,
+        Self::Digests,
+        Self::Console,
+        Self::End,
+        Self::Contents,
+        Self::Changes,
+        Self::Keyframe,
+        Self::Index,
+        Self::IndexPlace,
+    ];
+
     /// The type with this number, if this version knows it.
     pub fn from_number(number: u16) -> Option<Self> {
-        const ALL: [BlockType; 14] = [
-            BlockType::Header,
-            BlockType::StartState,
-            BlockType::Memory,
-            BlockType::Sites,
-            BlockType::Inputs,
-            BlockType::Timing,
-            BlockType::Digests,
-            BlockType::Console,
-            BlockType::End,
-            BlockType::Contents,
-            BlockType::Changes,
-            BlockType::Keyframe,
-            BlockType::Index,
-            BlockType::IndexPlace,
-        ];
-        ALL.into_iter().find(|t| *t as u16 == number)
+        Self::ALL.into_iter().find(|t| *t as u16 == number)
     }
 
     /// The name in messages.
@@ -113,6 +115,10 @@ pub fn most_raw_bytes(kind: u16) -> u32 {
 
 /// Flag: the payload is compressed with zstd.
 pub const FLAG_ZSTD: u16 = 1;
+/// Flag: who does not know the type of this block must not replay what follows it.
+pub const FLAG_NEEDED: u16 = 2;
+/// Flags: the number of the vCPU, of which there is one.
+const FLAGS_VCPU: u16 = 0xff00;
 
 /// A decoded block header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,10 +169,24 @@ impl BlockHeader {
             first_exit: u64::from(le32(&bytes[16..20])) | u64::from(le32(&bytes[20..24])) << 32,
             payload_crc: le32(&bytes[24..28]),
         };
-        if header.stored > MAX_BLOCK_BYTES || header.raw > most_raw_bytes(header.kind) {
+        header.checked()
+    }
+
+    /// The header, if this version can read its block or may leave it out.
+    pub(crate) fn checked(self) -> Result<Self, Malformed> {
+        if self.stored > MAX_BLOCK_BYTES || self.raw > most_raw_bytes(self.kind) {
             return Err(Malformed("the block claims to be larger than any block may be"));
         }
-        Ok(header)
+        if self.flags & FLAGS_VCPU != 0 {
+            return Err(Malformed("the block is of a second vCPU, and this version knows one"));
+        }
+        if self.flags & !(FLAG_ZSTD | FLAG_NEEDED) != 0 {
+            return Err(Malformed("the block has a flag that this version does not know"));
+        }
+        if self.flags & FLAG_NEEDED != 0 && BlockType::from_number(self.kind).is_none() {
+            return Err(Malformed("a replay needs the block, and this version does not know its type"));
+        }
+        Ok(self)
     }
 }
 
@@ -231,6 +251,17 @@ fn le32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_and_needed_blocks_of_later_versions_are_refused_and_other_unknown_blocks_are_not() {
+        let read = |kind, flags| BlockHeader::decode(&BlockHeader { kind, flags, ..sample() }.encode());
+        assert!(read(5, FLAG_ZSTD).is_ok() && read(5, FLAG_NEEDED).is_ok() && read(15, FLAG_ZSTD).is_ok());
+        let refused =
+            [(15, FLAG_NEEDED), (5, 4), (5, 0x80), (5, 0x100)].map(|(k, f)| read(k, f).unwrap_err().0);
+        assert!(refused[0].contains("does not know its type"), "{refused:?}");
+        assert!(refused[1].contains("flag") && refused[2].contains("flag"), "{refused:?}");
+        assert!(refused[3].contains("vCPU"), "{refused:?}");
+    }
 
     fn sample() -> BlockHeader {
         BlockHeader { kind: 5, flags: 1, stored: 10, raw: 20, first_exit: 0x1_0000_0002, payload_crc: 7 }

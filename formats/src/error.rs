@@ -41,6 +41,14 @@ pub enum TraceError {
         /// Newest version this reader knows.
         supported: u16,
     },
+    /// The file was written before there was a format.
+    #[error(
+        "{path} has format version 0, which changed from day to day: read it with the trapline that wrote it, or record again"
+    )]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+    },
     /// Something inside is damaged.
     #[error("{path} is damaged at byte {offset:#x} ({what}): {reason}")]
     Damaged {

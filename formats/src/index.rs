@@ -10,7 +10,6 @@
 
 use crate::envelope::{
     BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BYTES, MAX_BLOCK_BYTES, decode_payload,
-    most_raw_bytes,
 };
 use crate::error::Malformed;
 use crate::exit::Site;
@@ -132,29 +131,29 @@ fn decode_block(cursor: &mut Cursor<'_>, first_exit: u64) -> Result<BlockHeader,
     const WIDE: Malformed = Malformed("a field of a block is wider than it may be");
     let (kind, flags) = (cursor.varint()?, cursor.varint()?);
     let (stored, raw) = (cursor.varint()?, cursor.varint()?);
-    let size = |n: u64| u32::try_from(n).ok().filter(|n| *n <= MAX_BLOCK_BYTES).ok_or(WIDE);
-    let kind = u16::try_from(kind).map_err(|_| WIDE)?;
-    let raw = size(raw).ok().filter(|raw| *raw <= most_raw_bytes(kind)).ok_or(WIDE)?;
-    Ok(BlockHeader {
-        kind,
+    let size = |n: u64| u32::try_from(n).map_err(|_| WIDE);
+    BlockHeader {
+        kind: u16::try_from(kind).map_err(|_| WIDE)?,
         flags: u16::try_from(flags).map_err(|_| WIDE)?,
         stored: size(stored)?,
-        raw,
+        raw: size(raw)?,
         first_exit: cursor.delta(first_exit)?,
         payload_crc: cursor.u32()?,
-    })
+    }
+    .checked()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::{FLAG_ZSTD, most_raw_bytes};
     use proptest::prelude::*;
 
     fn header(
         (kind, flags, stored, raw, first_exit, payload_crc): (u16, u16, u32, u32, u64, u32),
     ) -> BlockHeader {
         let (stored, raw) = (stored % (MAX_BLOCK_BYTES + 1), raw % (most_raw_bytes(kind) + 1));
-        BlockHeader { kind, flags, stored, raw, first_exit, payload_crc }
+        BlockHeader { kind, flags: flags & FLAG_ZSTD, stored, raw, first_exit, payload_crc }
     }
 
     proptest! {

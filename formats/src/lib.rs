@@ -2,6 +2,7 @@
 //!
 //! A trace holds everything that crossed the line around one vCPU and its memory: a snapshot at its head, then streams of
 //! inputs, timing, digests and console text. This crate reads and writes it; it knows neither KVM nor data frames.
+//! `formats/SPEC.md` is what it follows, byte by byte.
 //!
 //! ```no_run
 //! use trapline_formats::Trace;
@@ -16,7 +17,6 @@
 //! # Ok::<(), trapline_formats::TraceError>(())
 //! ```
 #![forbid(unsafe_code)]
-// A version 0 format is described here and in the modules; SPEC.md freezes version 1.
 
 mod address;
 mod batch;
@@ -39,6 +39,7 @@ mod reader;
 mod sparse;
 mod state;
 pub mod timing;
+mod tripwires;
 mod varint;
 mod writer;
 mod xsave_names;

@@ -36,7 +36,7 @@ impl Raise for FileError {
             // What the operating system says has exceptions of its own: FileNotFoundError, PermissionError ...
             Self::Io { source, .. } => return std::io::Error::new(source.kind(), message).into(),
             Self::Damaged { offset, .. } => Some(offset),
-            Self::NotATrace { .. } | Self::TooNew { .. } => None,
+            Self::NotATrace { .. } | Self::TooNew { .. } | Self::TooOld { .. } => None,
         };
         let error = TraceError::new_err(message);
         match error.value(py).setattr("offset", offset) {

@@ -28,10 +28,12 @@ pub(super) fn check_file_header(path: &Path, file: &File, bytes: u64) -> Result<
         });
     }
     let found = u16::from_le_bytes([start[8], start[9]]);
-    if found > VERSION {
-        return Err(TraceError::TooNew { path: path.to_owned(), found, supported: VERSION });
+    let path = || path.to_owned();
+    match found {
+        VERSION => Ok(()),
+        0..VERSION => Err(TraceError::TooOld { path: path() }),
+        _ => Err(TraceError::TooNew { path: path(), found, supported: VERSION }),
     }
-    Ok(())
 }
 
 /// Walks the blocks up to the end or to the first thing that is none.
