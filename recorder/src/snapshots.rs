@@ -41,6 +41,8 @@ pub(crate) struct Snapshots {
     every: Every,
     next_keyframe: u64,
     next_digest: u64,
+    /// The first checkpoint tells of all memory: a replay whose start is not the recording's finds it there.
+    is_first: bool,
 }
 
 /// Where the guest stands.
@@ -68,6 +70,7 @@ impl Snapshots {
             keyframes: 0,
             next_keyframe: every.keyframe.map_or(u64::MAX, NonZeroU64::get),
             next_digest: every.digest.get(),
+            is_first: true,
             every,
         }
     }
@@ -88,7 +91,12 @@ impl Snapshots {
             self.keyframe(machine, log, stand)
         } else if stand.exits >= self.next_digest {
             let changed = self.changed(machine)?;
-            self.checkpoint(machine, log, stand, MemoryDigest::Changed(changed))
+            let memory = if std::mem::take(&mut self.is_first) {
+                MemoryDigest::All(self.watch.hashes().collect())
+            } else {
+                MemoryDigest::Changed(changed)
+            };
+            self.checkpoint(machine, log, stand, memory)
         } else {
             Ok(())
         }

@@ -198,6 +198,19 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         }
     }
 
+    /// Goes on to the next recorded exit, now that the guest has made one.
+    #[inline]
+    fn goes_on(&mut self, exit: &Exit, number: u32) -> bool {
+        if self.source.peek_event().is_none() {
+            return self.source.advance();
+        }
+        // The recording has an event that was waiting for the last exit's instruction to be complete: completing it led here.
+        let (site, data) = (self.sites.sites()[number as usize].clone(), exit.data().to_vec());
+        let actual = PastExit { index: self.exits, site, data };
+        self.diverge(What::Completion, Some(actual), Vec::new(), String::new());
+        false
+    }
+
     /// Compares an exit with the recorded one; true if they are the same as far as they can be compared.
     fn compare(&mut self, machine: &Machine, exit: &Exit, number: u32) -> bool {
         let name = self.recorded_number(number);
@@ -335,10 +348,10 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
         if self.divergence.is_some() {
             return Ok(Flow::Settle);
         }
-        if !std::mem::take(&mut self.awaits) && !self.source.advance() {
+        let number = self.sites.number(machine, exit)?;
+        if !std::mem::take(&mut self.awaits) && !self.goes_on(exit, number) {
             return Ok(Flow::Settle);
         }
-        let number = self.sites.number(machine, exit)?;
         if self.elsewhere.is_some() && self.passes_over(exit, number) {
             return Ok(Flow::Continue);
         }

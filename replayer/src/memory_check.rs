@@ -4,7 +4,7 @@ use crate::error::ReplayError;
 use std::collections::{BTreeMap, BTreeSet};
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{Change, Content, Gpa, Keyframe, Keyframes, TraceError};
-use trapline_machine::{Machine, MachineError, MemoryWatch, PageTable};
+use trapline_machine::{Changed, Machine, MachineError, MemoryWatch, PageTable};
 
 /// Keyframes behind a checkpoint that are searched for the content of a page.
 const SEARCHED: u32 = 16;
@@ -17,6 +17,8 @@ pub(crate) struct MemoryCheck<'t> {
     contents: PageTable<Content>,
     /// The next keyframe.
     next: u32,
+    /// Pages that changed here since the last keyframe, or since the start: what they held there.
+    since_keyframe: BTreeMap<u64, u64>,
     /// Pages that differ and are explained: their hash in the recording.
     explained: BTreeMap<u64, u64>,
 }
@@ -39,7 +41,14 @@ impl<'t> MemoryCheck<'t> {
         next: u32,
     ) -> Result<Self, MachineError> {
         let watch = MemoryWatch::start(machine, logs_writes, |_, _, _| {})?;
-        Ok(Self { keyframes, watch, contents, next, explained: BTreeMap::new() })
+        Ok(Self {
+            keyframes,
+            watch,
+            contents,
+            next,
+            since_keyframe: BTreeMap::new(),
+            explained: BTreeMap::new(),
+        })
     }
 
     /// Reads a keyframe, and the pages that changed since the one before.
@@ -57,8 +66,27 @@ impl<'t> MemoryCheck<'t> {
 
     /// Looks at what was written since the last look, whatever the trace says.
     pub(crate) fn pass(&mut self, machine: &Machine) -> Result<(), MachineError> {
-        self.watch.changed(machine)?;
+        self.look(machine)?;
         Ok(())
+    }
+
+    /// The same, at a keyframe.
+    pub(crate) fn pass_keyframe(&mut self, machine: &Machine) -> Result<(), MachineError> {
+        self.look(machine)?;
+        self.since_keyframe.clear();
+        Ok(())
+    }
+
+    fn look(&mut self, machine: &Machine) -> Result<Vec<Changed>, MachineError> {
+        let changed = self.watch.changed(machine)?;
+        self.remember(&changed);
+        Ok(changed)
+    }
+
+    fn remember(&mut self, changed: &[Changed]) {
+        for Changed { page, before, .. } in changed {
+            self.since_keyframe.entry(*page).or_insert(*before);
+        }
     }
 
     /// The pages that differ, where these have changed in the recording since memory was last compared.
@@ -67,12 +95,33 @@ impl<'t> MemoryCheck<'t> {
         machine: &Machine,
         recorded: impl Iterator<Item = (u64, u64)>,
     ) -> Result<Vec<Difference>, MachineError> {
-        let changed = self.watch.changed(machine)?;
+        let changed = self.look(machine)?;
+        let before = changed.iter().map(|c| (c.page, c.before)).collect();
+        Ok(self.compare_changed(before, recorded))
+    }
+
+    /// The same at a keyframe, where these have changed in the recording since the keyframe before. One that left a page out would
+    /// bring a replay that starts from it to what the page held before.
+    pub(crate) fn compare_keyframe(
+        &mut self,
+        machine: &Machine,
+        recorded: impl Iterator<Item = (u64, u64)>,
+    ) -> Result<Vec<Difference>, MachineError> {
+        self.look(machine)?;
+        let before = std::mem::take(&mut self.since_keyframe);
+        Ok(self.compare_changed(before, recorded))
+    }
+
+    fn compare_changed(
+        &mut self,
+        before: BTreeMap<u64, u64>,
+        recorded: impl Iterator<Item = (u64, u64)>,
+    ) -> Vec<Difference> {
         // A page that changed here, and not there, should hold what it held.
-        let mut expected: BTreeMap<u64, u64> = changed.iter().map(|c| (c.page, c.before)).collect();
+        let mut expected = before;
         expected.extend(std::mem::take(&mut self.explained));
         expected.extend(recorded);
-        Ok(self.differences(expected.into_iter()))
+        self.differences(expected.into_iter())
     }
 
     /// The pages that differ, where these are all that are not all zeros. All of memory is looked at.
@@ -81,7 +130,8 @@ impl<'t> MemoryCheck<'t> {
         machine: &Machine,
         recorded: &[(u64, u64)],
     ) -> Result<Vec<Difference>, MachineError> {
-        self.watch.look_at_all(machine, |_, _| {})?;
+        let changed = self.watch.look_at_all(machine, |_, _| {})?;
+        self.remember(&changed);
         self.explained.clear();
         let recorded: BTreeMap<u64, u64> = recorded.iter().copied().collect();
         let pages: BTreeSet<u64> =
@@ -142,7 +192,7 @@ impl<'t> MemoryCheck<'t> {
     ) -> Result<(), ReplayError> {
         machine.bring_to(&keyframe.cpu, keyframe.window_requested, |machine| {
             let recorded = changes.iter().map(|change| (change.page, change.hash));
-            let wrong = self.compare(machine, recorded)?;
+            let wrong = self.compare_keyframe(machine, recorded)?;
             self.note(keyframe.number, changes);
             let wanted = wrong.iter().map(|d| {
                 let content = self.contents.get(d.page).unwrap_or(Content::Zeros);
@@ -150,7 +200,7 @@ impl<'t> MemoryCheck<'t> {
             });
             write_pages(machine, &self.keyframes, wanted.collect()).map(|()| !wrong.is_empty())
         })?;
-        self.pass(machine).map_err(Into::into)
+        self.pass_keyframe(machine).map_err(Into::into)
     }
 }
 

@@ -10,6 +10,7 @@ mod checker;
 mod devices;
 mod diff;
 mod elsewhere;
+mod faults;
 mod kernels;
 mod learn;
 mod matrix;

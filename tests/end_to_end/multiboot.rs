@@ -8,8 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trapline_formats::ClockMode;
 use trapline_guests::{Guest, multiboot_elf, multiboot_header};
-use trapline_recorder::RecordOptions;
 use trapline_recorder::guest::multiboot::{self, Module, Multiboot};
+use trapline_recorder::{Every, RecordOptions};
 
 const RAM: u64 = 4 << 20;
 const LIMIT: Duration = Duration::from_mins(2);
@@ -50,6 +50,11 @@ fn boots_and_replays(guest: &Guest, entry: &str, clock: ClockMode) {
 
 /// Records a kernel with two modules to its end; it has said all that it should.
 fn boot(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
+    boot_every(host, guest, clock, Every::default())
+}
+
+/// The same, with its complete state written down so often.
+pub fn boot_every(host: &Host, guest: &Guest, clock: ClockMode, every: Every) -> Recorded {
     let folder = TempDir::with_prefix("trapline-").unwrap();
     let file = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
@@ -64,7 +69,7 @@ fn boot(host: &Host, guest: &Guest, clock: ClockMode) -> Recorded {
     let loaded =
         multiboot::load(Multiboot { image: &image, modules: &modules, cmdline: "one two" }, RAM).unwrap();
     assert_eq!(loaded.rewrites.len(), 2, "both clock reads are found");
-    let options = RecordOptions { clock, timeout: Some(LIMIT), ..RecordOptions::default() };
+    let options = RecordOptions { clock, timeout: Some(LIMIT), every, ..RecordOptions::default() };
     let recorded = record_loaded(host, &loaded, options);
     assert_eq!(recorded.com1().escape_ascii().to_string(), guest.prints.unwrap().escape_ascii().to_string());
     assert_eq!(recorded.end.reason, reason(guest.ends));

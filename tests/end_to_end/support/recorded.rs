@@ -11,6 +11,7 @@ use trapline_guests::{Ends, Guest, Mode};
 use trapline_machine::Machine;
 use trapline_recorder::guest::flat;
 use trapline_recorder::pc::{Pc, PcConfig};
+use trapline_recorder::platform::Platform;
 use trapline_recorder::{ConsoleInput, Every, Progress, RecordOptions, Recorder};
 
 /// RAM of an assembly guest: `mmio.s` knows where it ends.
@@ -56,16 +57,29 @@ pub fn record_preempted(host: &Host, guest: &Guest, ram_bytes: u64) -> Recorded 
 
 /// Records an assembly guest, with what it wants typed; as long as it takes, where the options do not say how long.
 pub fn record_flat(host: &Host, guest: &Guest, ram_bytes: u64, options: RecordOptions) -> Recorded {
+    let limit = if guest.ends == Ends::Never { WATCH } else { LIMIT };
+    let input = ConsoleInput::from_bytes(guest.types.as_bytes().to_vec());
+    let timeout = options.timeout.or(Some(limit));
+    record_loaded(host, &loaded(guest, ram_bytes), RecordOptions { input, timeout, ..options })
+}
+
+/// Records an assembly guest on a platform of one's own.
+pub fn record_with(
+    host: &Host,
+    guest: &Guest,
+    platform: &mut impl Platform,
+    options: RecordOptions,
+) -> Recorded {
+    record_platform(host, &loaded(guest, RAM), platform, options)
+}
+
+fn loaded(guest: &Guest, ram_bytes: u64) -> trapline_recorder::Guest {
     let mode = match guest.mode {
         Mode::Bits16 => flat::Mode::Bits16,
         Mode::Bits32 => flat::Mode::Bits32,
         Mode::Bits64 => flat::Mode::Bits64,
     };
-    let loaded = flat::from_bytes(guest.image.to_vec(), mode, ram_bytes).unwrap();
-    let limit = if guest.ends == Ends::Never { WATCH } else { LIMIT };
-    let input = ConsoleInput::from_bytes(guest.types.as_bytes().to_vec());
-    let timeout = options.timeout.or(Some(limit));
-    record_loaded(host, &loaded, RecordOptions { input, timeout, ..options })
+    flat::from_bytes(guest.image.to_vec(), mode, ram_bytes).unwrap()
 }
 
 /// Records a loaded guest into a folder of its own.
@@ -80,13 +94,21 @@ pub fn record_on(
     config: PcConfig,
     options: RecordOptions,
 ) -> Recorded {
+    record_platform(host, guest, &mut Pc::new(config), options)
+}
+
+fn record_platform(
+    host: &Host,
+    guest: &trapline_recorder::Guest,
+    platform: &mut impl Platform,
+    options: RecordOptions,
+) -> Recorded {
     let folder = TempDir::with_prefix("trapline-").unwrap();
     let path = folder.path().join("run.trap");
     let options =
         RecordOptions { output: Some(path.clone()), window_is_prompt: host.window_is_prompt, ..options };
-    let mut pc = Pc::new(config);
     let mut console = BTreeMap::<u8, Vec<u8>>::new();
-    let recorder = Recorder::new(host.kvm, host.convention, guest, &mut pc, options).unwrap();
+    let recorder = Recorder::new(host.kvm, host.convention, guest, platform, options).unwrap();
     let recording = recorder
         .record(&mut |progress| {
             if let Progress::Console(channel, bytes) = progress {

@@ -416,6 +416,21 @@ guest! {
 }
 
 guest! {
+    /// Reads what a device writes into memory, for tests that bring the device: not in [`all`].
+    mailbox_16, "mailbox.s", 16, Ends::Halted, Some(b"")
+}
+
+guest! {
+    /// Reads what a device writes into memory, for tests that bring the device: not in [`all`].
+    mailbox_32, "mailbox.s", 32, Ends::Halted, Some(b"")
+}
+
+guest! {
+    /// Reads what a device writes into memory, for tests that bring the device: not in [`all`].
+    mailbox_64, "mailbox.s", 64, Ends::Halted, Some(b"")
+}
+
+guest! {
     /// KVM's paravirtual clock.
     kvmclock_64, "kvmclock.s", 64, Ends::Exit(13), Some(b"")
 }
