@@ -1,8 +1,7 @@
 //! `trapline inspect`: what a trace holds.
 
 use crate::args::{ExitRange, Inspect};
-use crate::preemption;
-use crate::safe;
+use crate::{preemption, safe, state};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,6 +15,9 @@ const SCHEMA_VERSION: u32 = 0;
 /// Runs the verb.
 pub fn run(args: &Inspect, verbose: u8) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
+    if let Some(exit) = args.state {
+        return state::run(&trace, exit, args);
+    }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match (args.exits, args.json) {
         (Some(range), json) => list(&trace, range, json, &mut out)?,
