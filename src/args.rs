@@ -275,6 +275,21 @@ pub struct Inspect {
     /// List these exits: A..B (B not included), A.., ..B, or one number.
     #[arg(long, value_parser = range, value_name = "A..B", allow_hyphen_values = true)]
     pub exits: Option<ExitRange>,
+    /// Replay to this exit, here, and show the guest behind it: registers, and the code that comes next.
+    #[arg(long, value_name = "EXIT", conflicts_with = "exits")]
+    pub state: Option<u64>,
+    /// With --state: how the page tables translate this linear address, and what stands there.
+    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "state")]
+    pub address: Option<u64>,
+    /// With --address: so many bytes.
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "address", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub length: u32,
+    /// With --address: the address is guest-physical.
+    #[arg(long, requires = "address")]
+    pub physical: bool,
+    /// With --state: as for `trapline replay`.
+    #[arg(long, value_name = "FILE", requires = "state")]
+    pub disk: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -473,6 +488,14 @@ fn bytes(text: &str) -> Result<u64, String> {
     let number: u64 =
         digits.parse().map_err(|_| "a size is a number, with K, M or G behind it if you like".to_owned())?;
     number.checked_mul(1 << shift).ok_or_else(|| "more than 64 bits can count".to_owned())
+}
+
+fn address(text: &str) -> Result<u64, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "an address is a number, hexadecimal with 0x before it".to_owned())
 }
 
 fn percent(text: &str) -> Result<f64, String> {

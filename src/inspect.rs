@@ -1,14 +1,13 @@
 //! `trapline inspect`: what a trace holds.
 
 use crate::args::{ExitRange, Inspect};
-use crate::preemption;
-use crate::safe;
+use crate::{preemption, safe, state};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use trapline_formats::envelope::BlockType;
-use trapline_formats::{Event, Exit, Preempt, Rewrite, Site, Trace, TraceError};
+use trapline_formats::{Damage, Event, Exit, Preempt, Rewrite, Site, Trace, TraceError};
 
 /// Version of the JSON output.
 const SCHEMA_VERSION: u32 = 0;
@@ -16,15 +15,20 @@ const SCHEMA_VERSION: u32 = 0;
 /// Runs the verb.
 pub fn run(args: &Inspect, verbose: u8) -> Result<u8> {
     let trace = Trace::open(&args.trace)?;
+    if let Some(exit) = args.state {
+        return state::run(&trace, exit, args);
+    }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    // The overview reads all of the file, whatever its index says.
+    let damage = if args.exits.is_some() { trace.damage().cloned() } else { trace.check()? };
     match (args.exits, args.json) {
         (Some(range), json) => list(&trace, range, json, &mut out)?,
-        (None, true) => writeln!(out, "{}", safe::json(&overview_json(&trace), true))?,
-        (None, false) => overview(&trace, verbose, &mut out)?,
+        (None, true) => writeln!(out, "{}", safe::json(&overview_json(&trace, damage.as_ref()), true))?,
+        (None, false) => overview(&trace, damage.as_ref(), verbose, &mut out)?,
     }
     out.flush()?;
     // What is readable has been shown; that something is missing still has to be told.
-    Ok(if trace.damage().is_some() { crate::FAILED } else { 0 })
+    Ok(if damage.is_some() { crate::FAILED } else { 0 })
 }
 
 /// What has to be counted by reading the streams.
@@ -76,18 +80,18 @@ fn block_name(kind: u16) -> String {
         .map_or_else(|| format!("unknown ({kind})"), |t| t.name().replace(" block", ""))
 }
 
-fn overview(trace: &Trace, verbose: u8, out: &mut impl Write) -> Result<()> {
+fn overview(trace: &Trace, damage: Option<&Damage>, verbose: u8, out: &mut impl Write) -> Result<()> {
     let header = trace.header();
     let counts = Counts::of(trace);
     writeln!(out, "{}", safe::text(trace.path().display()))?;
-    if let Some(damage) = trace.damage() {
+    if let Some(damage) = damage {
         writeln!(
             out,
             "  DAMAGED       at byte {:#x}: {}; everything before it is shown",
             damage.offset, damage.reason
         )?;
     }
-    if let Some(error) = &counts.error {
+    if let Some(error) = counts.error.as_ref().filter(|_| damage.is_none()) {
         writeln!(out, "  DAMAGED       {}; exits before it are counted", safe::text(error))?;
     }
     let host = &header.host;
@@ -223,7 +227,7 @@ fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn overview_json(trace: &Trace) -> Value {
+fn overview_json(trace: &Trace, damage: Option<&Damage>) -> Value {
     let counts = Counts::of(trace);
     let blocks: Vec<_> = sizes(trace)
         .into_iter()
@@ -235,7 +239,7 @@ fn overview_json(trace: &Trace) -> Value {
         "schema_version": SCHEMA_VERSION,
         "path": trace.path().to_string_lossy(),
         "bytes": trace.bytes(),
-        "damage": trace.damage().map(|d| json!({"offset": d.offset, "reason": d.reason})).or_else(|| counts.error.map(|e| json!({"reason": e}))),
+        "damage": damage.map(|d| json!({"offset": d.offset, "reason": d.reason})).or_else(|| counts.error.map(|e| json!({"reason": e}))),
         "header": trace.header(),
         "end": trace.end(),
         "exits": counts.exits,

@@ -25,6 +25,7 @@ mod replay;
 mod report;
 mod safe;
 mod stacks;
+mod state;
 mod terminal;
 mod triple_fault;
 

@@ -63,7 +63,7 @@ pub fn run(args: &args::Replay) -> Result<u8> {
 }
 
 /// What else there is to know of a replay that was faithful.
-fn remarks(replay: &Replay) {
+pub fn remarks(replay: &Replay) {
     if replay.carried.count > 0 {
         eprintln!(
             "trapline: note: {} positions between exits were taken from the trace: what the guest computed from the exit before up \

@@ -11,7 +11,7 @@ use trapline_recorder::devices::virtio::{self, disk::Disk};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::guest::{firmware, flat};
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{Guest, RecordOptions, Recorder, Recording};
+use trapline_recorder::{Every, Guest, RecordOptions, Recorder, Recording};
 use trapline_replayer::{Outcome, Replay, ReplayOptions, replay};
 
 const RAM: u64 = 4 << 20;
@@ -47,13 +47,23 @@ pub struct Job {
     pub until_console: Option<&'static str>,
     /// The image of its disk, and whether the trace is to hold what is read from it.
     pub disk: Option<(PathBuf, bool)>,
+    /// How often its complete state is written down.
+    pub every: Every,
 }
 
 impl Job {
     fn flat(guest: &trapline_guests::Guest, max_exits: Option<u64>) -> Self {
         let image = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits64, RAM).unwrap();
         let clock = ClockMode::Host;
-        Self { name: guest.name, guest: image, clock, max_exits, until_console: None, disk: None }
+        Self {
+            name: guest.name,
+            guest: image,
+            clock,
+            max_exits,
+            until_console: None,
+            disk: None,
+            every: Every::default(),
+        }
     }
 
     /// One port read after the other, so many times.
@@ -94,7 +104,7 @@ impl Job {
         let guest = firmware::load(path.iter().find(|p| p.exists())?, 64 << 20).unwrap();
         let name = "SeaBIOS";
         let until_console = Some("No bootable device");
-        Some(Self { name, guest, clock, max_exits: None, until_console, disk: None })
+        Some(Self { name, guest, clock, max_exits: None, until_console, disk: None, every: Every::default() })
     }
 
     /// A small Linux to the end of its user space, or of its first process where that cannot call the kernel; `None` where it
@@ -114,7 +124,15 @@ impl Job {
             Kernel { image: &image, initrd: Some(&initrd), cmdline: &cmdline, protocol: Protocol::Auto };
         let guest = kernel::load(kernel, 64 << 20).unwrap();
         let clock = ClockMode::Virtual;
-        Some(Self { name: "Linux", guest, clock, max_exits: None, until_console: None, disk: None })
+        Some(Self {
+            name: "Linux",
+            guest,
+            clock,
+            max_exits: None,
+            until_console: None,
+            disk: None,
+            every: Every::default(),
+        })
     }
 }
 
@@ -175,6 +193,7 @@ fn recorded(host: &Host, job: &Job, output: Option<&Path>, preempt: Preempt) -> 
         max_exits: job.max_exits,
         until_console: job.until_console.map(|p| Regex::new(p).unwrap()),
         window_is_prompt: host.window_is_prompt,
+        every: job.every,
         ..RecordOptions::default()
     };
     let open = |(image, in_trace): &(PathBuf, bool)| Disk::open(image, false, *in_trace).unwrap();
@@ -216,6 +235,13 @@ fn replayed(host: &Host, path: &Path, options: &ReplayOptions) -> (Run, Replay) 
         panic!("the replay diverged:\n{divergence}");
     }
     (run, replay)
+}
+
+/// Opens a trace, goes to an exit by the nearest keyframe, and stands there.
+#[allow(dead_code, reason = "a bench uses what it measures")]
+pub fn seek(host: &Host, path: &Path, exit: u64) -> Run {
+    let options = ReplayOptions { from: Some(exit), until: Some(exit), ..ReplayOptions::default() };
+    replay_with(host, path, &options)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]

@@ -2,6 +2,8 @@
 //!
 //! Sources: KVM API, sections named at each field; Intel SDM volume 3, chapter 2 (system registers).
 
+use crate::address::Gva;
+use crate::exit::CpuMode;
 use crate::xsave_names;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,37 @@ pub struct SystemRegisters {
 pub const SEGMENT_NAMES: [&str; 8] = ["CS", "DS", "ES", "FS", "GS", "SS", "TR", "LDTR"];
 /// Names of [`SystemRegisters::control`].
 pub const CONTROL_NAMES: [&str; 5] = ["CR0", "CR2", "CR3", "CR4", "CR8"];
+
+/// CR0.PE (SDM vol. 3, 2.5), EFER.LMA (2.2.1).
+const CR0_PE: u64 = 1;
+const EFER_LMA: u64 = 1 << 10;
+/// CS.L and CS.D, as bits of [`Segment::rights`].
+const LONG: u16 = 1 << 9;
+const DEFAULT_32: u16 = 1 << 10;
+
+impl SystemRegisters {
+    /// How instructions are decoded.
+    pub fn mode(&self) -> CpuMode {
+        let code = self.segments[0].rights;
+        if self.control[0] & CR0_PE == 0 {
+            CpuMode::Real16
+        } else if self.efer & EFER_LMA != 0 && code & LONG != 0 {
+            CpuMode::Long64
+        } else if code & DEFAULT_32 != 0 {
+            CpuMode::Protected32
+        } else {
+            CpuMode::Protected16
+        }
+    }
+
+    /// The linear address of an offset in the code segment.
+    pub fn code_address(&self, offset: u64) -> Gva {
+        match self.mode() {
+            CpuMode::Long64 => Gva(offset),
+            _ => Gva(self.segments[0].base.wrapping_add(offset) & 0xffff_ffff),
+        }
+    }
+}
 
 /// What is in flight in the processor (KVM_GET_VCPU_EVENTS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -194,6 +227,11 @@ impl CpuState {
         }
         found.extend(xsave_names::differences(&self.xsave, &other.xsave));
         found
+    }
+
+    /// The registers of the XSAVE image that are not zero: (name, value in hexadecimal).
+    pub fn xsave_registers(&self) -> Vec<(String, String)> {
+        xsave_names::registers(&self.xsave)
     }
 
     fn differing_msrs(&self, other: &Self) -> Vec<Difference> {

@@ -35,13 +35,29 @@ pub(crate) fn differences(ours: &[u8], theirs: &[u8]) -> Vec<Difference> {
     while let Some(step) = (at..length).position(|i| ours[i] != theirs[i]) {
         let (name, bytes) = register(at + step);
         let bytes = bytes.start..bytes.end.min(length);
-        let show = |image: &[u8]| {
-            image[bytes.clone()].iter().rev().fold("0x".to_owned(), |s, b| format!("{s}{b:02x}"))
-        };
+        let show = |image: &[u8]| hex(&image[bytes.clone()]);
         found.push(Difference { name, expected: show(ours), actual: show(theirs) });
         at = bytes.end;
     }
     found
+}
+
+/// Every register that is not zero: its name and its value.
+pub(crate) fn registers(image: &[u8]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(step) = image[at..].iter().position(|b| *b != 0) {
+        let (name, bytes) = register(at + step);
+        let bytes = bytes.start..bytes.end.min(image.len());
+        at = bytes.end;
+        found.push((name, hex(&image[bytes])));
+    }
+    found
+}
+
+/// A little-endian number.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().rev().fold("0x".to_owned(), |s, b| format!("{s}{b:02x}"))
 }
 
 /// The register that a byte belongs to: its name and its bytes.
@@ -67,6 +83,20 @@ mod tests {
         for byte in 0..4096 {
             assert!(register(byte).1.contains(&byte), "{byte}");
         }
+    }
+
+    #[test]
+    fn registers_that_are_not_zero_are_listed_in_their_order() {
+        let mut image = vec![0; 600];
+        (image[25], image[47], image[599]) = (0x1f, 1, 2);
+        let found = registers(&image);
+        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected = [
+            ("MXCSR", "0x00001f00"),
+            ("ST0", "0x01000000000000000000000000000000"),
+            ("XSAVE 0x250", "0x0200000000000000"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

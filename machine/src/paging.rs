@@ -50,6 +50,21 @@ pub struct Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageFault(pub u32);
 
+/// An entry of a page table, on the way to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// 1 for a page table, 2 for a page directory, and so on upwards.
+    pub level: u32,
+    /// Where it is; `None`: in a register (PDPTEs of PAE paging).
+    pub gpa: Option<Gpa>,
+    /// What it says.
+    pub value: u64,
+    /// It maps a page, and not another table.
+    pub is_leaf: bool,
+    /// It is present and has a bit that must not be set.
+    pub is_reserved: bool,
+}
+
 /// How linear addresses are translated: the control registers that say so.
 #[derive(Debug, Clone, Copy)]
 pub struct Paging {
@@ -130,6 +145,33 @@ impl Paging {
         Some(self.page(&shape, &path, address.0))
     }
 
+    /// The entries on the way to an address, as far as it goes, for somebody who looks. None where paging is off.
+    pub fn entries(&self, memory: &Memory, address: Gva) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if self.cr0 & CR0_PG == 0 {
+            return entries;
+        }
+        let shape = self.shape();
+        let mut table = self.cr3 & if shape.levels == 3 { 0xffff_ffe0 } else { self.frame_mask() };
+        for level in (1..=shape.levels).rev() {
+            let Some(step) = self.any_entry(memory, &shape, table, level, address.0) else { break };
+            let is_present = step.entry & PRESENT != 0;
+            let is_leaf = level == 1 || self.is_large(&shape, step.entry, level);
+            entries.push(Entry {
+                level,
+                gpa: (step.gpa != u64::MAX).then_some(Gpa(step.gpa)),
+                value: step.entry,
+                is_leaf,
+                is_reserved: is_present && self.reserved(&shape, step.entry, level) != 0,
+            });
+            if !is_present || is_leaf {
+                break;
+            }
+            table = step.entry & self.frame_mask();
+        }
+        entries
+    }
+
     /// Goes down the tables to the leaf; where that is not there, the error code says so.
     fn walk(&self, memory: &Memory, shape: &Shape, address: u64) -> Result<Path, u32> {
         let mut path = Path {
@@ -174,19 +216,31 @@ impl Paging {
 
     /// The entry at a level, present; `None` where it is not.
     fn entry(&self, memory: &Memory, shape: &Shape, table: u64, level: u32, address: u64) -> Option<Step> {
+        self.any_entry(memory, shape, table, level, address).filter(|step| step.entry & PRESENT != 0)
+    }
+
+    /// The entry at a level, whatever it is; `None` where the table is not in memory.
+    fn any_entry(
+        &self,
+        memory: &Memory,
+        shape: &Shape,
+        table: u64,
+        level: u32,
+        address: u64,
+    ) -> Option<Step> {
         let index = address >> (12 + (level - 1) * shape.index_bits);
         if let (3, 3, Some(pdptrs)) = (shape.levels, level, self.pdptrs) {
             // Loaded with CR3, not read again at each translation (SDM vol. 3, 4.4.1).
             let entry = pdptrs[(index & 3) as usize];
-            return (entry & PRESENT != 0).then_some(Step { gpa: u64::MAX, entry });
+            return Some(Step { gpa: u64::MAX, entry });
         }
         let bits = if shape.levels == 3 && level == 3 { 2 } else { shape.index_bits };
         let gpa = table + (index & ((1 << bits) - 1)) * shape.entry_bytes;
         let mut bytes = [0; 8];
-        // A table outside of memory reads as "not present", as KVM has it.
+        // A table outside of memory reads as "not present" for the guest, as KVM has it.
         memory.read(Gpa(gpa), &mut bytes[..shape.entry_bytes as usize]).ok()?;
         let entry = u64::from_le_bytes(bytes);
-        (entry & PRESENT != 0).then_some(Step { gpa, entry })
+        Some(Step { gpa, entry })
     }
 
     fn is_large(&self, shape: &Shape, entry: u64, level: u32) -> bool {

@@ -38,8 +38,8 @@ pub(crate) fn hashes(difference: memory_check::Difference, zeros: u64) -> Differ
     }
 }
 
-/// Whether both are page tables that differ in nothing but accessed bits. A processor may set those speculatively, whenever it
-/// likes (SDM vol. 3, 4.10.3.1: it may walk for a prefetch); a dirty bit it sets for a write only (4.8), so that one counts.
+/// Whether both are page tables that differ in nothing but accessed bits. A processor may set those for accesses that never come, such as
+/// prefetches (SDM vol. 3, 4.8 and 4.10.2.3); a dirty bit it sets for a write only (4.8), so that one counts.
 pub(crate) fn differs_in_accessed_bits(recorded: &[u8], replayed: &[u8], memory: &Memory) -> bool {
     is_so::<8>(recorded, replayed, memory) || is_so::<4>(recorded, replayed, memory)
 }

@@ -19,10 +19,11 @@ fn every(keyframe: u64, digest: u64) -> Every {
     Every { keyframe: NonZeroU64::new(keyframe), digest: NonZeroU64::new(digest).unwrap() }
 }
 
-/// Guests that have something of everything in flight.
+/// Guests that have something of everything in flight, but for x87 environments in memory: not every processor that KVM emulates keeps the
+/// pointers in them, which the guests clear at once, and these recordings are compared that soon.
 fn guests() -> Vec<Guest> {
     use trapline_guests as g;
-    let quick = vec![g::demo(), g::string_ports_64(), g::timer_exits_32(), g::fpu_64(), g::pages_64()];
+    let quick = vec![g::demo(), g::string_ports_64(), g::timer_exits_32(), g::sse_64(), g::pages_64()];
     let more = vec![
         g::ports_16(),
         g::mmio_sse_64(),
@@ -31,7 +32,7 @@ fn guests() -> Vec<Guest> {
         g::nmi_self_64(),
         g::msrs_refused_64(),
         g::software_interrupts_32(),
-        g::xsave_64(),
+        g::xmm_64(),
         g::tsc_16(),
         g::task_priority_64(),
     ];

@@ -3,9 +3,9 @@
 use super::Machine;
 use crate::error::MachineError;
 use crate::memory::Memory;
-use crate::paging::Paging;
+use crate::paging::{Entry, Paging};
 use crate::state;
-use trapline_formats::{Gva, Registers, SystemRegisters};
+use trapline_formats::{Gpa, Gva, Registers, SystemRegisters};
 
 /// Registers and memory at an exit. Looking changes nothing: not even an accessed bit, as KVM_TRANSLATE may.
 #[derive(Debug)]
@@ -28,6 +28,16 @@ impl Machine {
 }
 
 impl View<'_> {
+    /// Where a linear address is, whoever may get there.
+    pub fn locate(&self, address: Gva) -> Option<Gpa> {
+        self.paging.locate(self.memory, address)
+    }
+
+    /// The entries of the page tables on the way to a linear address.
+    pub fn entries(&self, address: Gva) -> Vec<Entry> {
+        self.paging.entries(self.memory, address)
+    }
+
     /// Reads bytes at a linear address, as many as are mapped to memory.
     pub fn read(&self, address: Gva, bytes: &mut [u8]) -> usize {
         let mut done = 0;
