@@ -1,7 +1,7 @@
 //! `trapline inspect`: what a trace holds.
 
 use crate::args::{ExitRange, Inspect};
-use crate::{preemption, safe, state};
+use crate::{hex, preemption, safe, state};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -188,10 +188,15 @@ fn host_details(trace: &Trace, verbose: u8, out: &mut impl Write) -> Result<()> 
 /// Clock reads: closed, suspected, open.
 fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
     let header = trace.header();
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
     let rewrite = |out: &mut dyn Write, r: &Rewrite| {
         let by = safe::text(&r.found_by);
-        writeln!(out, "    {:#012x}  {} -> {}  found by {by}", r.gpa, hex(&r.original), hex(&r.replacement))
+        writeln!(
+            out,
+            "    {:#012x}  {} -> {}  found by {by}",
+            r.gpa,
+            hex::spaced(&r.original),
+            hex::spaced(&r.replacement)
+        )
     };
     writeln!(out, "  rewritten     {} instructions before the start", header.rewrites.len())?;
     for r in &header.rewrites {
@@ -200,7 +205,7 @@ fn clocks(trace: &Trace, out: &mut impl Write) -> Result<()> {
     for s in &header.suspects {
         let why =
             if s.bytes == [0x0f, 0x31] { "not proved to be an instruction" } else { "hidden in CPUID only" };
-        writeln!(out, "    {:#012x}  {}  not rewritten: {why}", s.gpa, hex(&s.bytes))?;
+        writeln!(out, "    {:#012x}  {}  not rewritten: {why}", s.gpa, hex::spaced(&s.bytes))?;
     }
     for late in trace.end().iter().flat_map(|end| &end.rewrites) {
         write!(out, "    after exit {}:", late.exit)?;
@@ -278,7 +283,7 @@ fn list(trace: &Trace, range: ExitRange, as_json: bool, out: &mut impl Write) ->
 
 fn text_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Write) -> Result<()> {
     let address = if site.kind.space().is_some() { format!("{:#x}", site.address) } else { String::new() };
-    let data = hex(exit.data.iter().rev().take(8));
+    let data = hex::digits(exit.data.iter().rev().take(8));
     let data = if data.is_empty() { data } else { format!("0x{data}") };
     let more = if exit.data.len() > 8 { format!(" ({} bytes)", exit.data.len()) } else { String::new() };
     let fault = if exit.fault { " #GP" } else { "" };
@@ -296,15 +301,6 @@ fn text_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Wri
     Ok(())
 }
 
-/// Bytes as hexadecimal digits, in the order given.
-fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
-    bytes.fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
-}
-
 /// Of what was written into memory, the text shows so many bytes.
 const SHOWN_BYTES: usize = 16;
 
@@ -313,7 +309,7 @@ fn event_text(event: &Event) -> String {
         Event::Interrupt { vector } => format!("-> interrupt, vector {vector:#x}"),
         Event::TaskPriority { cr8 } => format!("-> task-priority, CR8 {cr8}"),
         Event::MemoryWrite { gpa, bytes } => {
-            let shown = hex(bytes.iter().take(SHOWN_BYTES));
+            let shown = hex::digits(bytes.iter().take(SHOWN_BYTES));
             let dots = if bytes.len() > SHOWN_BYTES { " ..." } else { "" };
             format!("-> memory write at {gpa:#x}, {} bytes: {shown}{dots}", bytes.len())
         }
@@ -333,7 +329,7 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Wri
             Event::Interrupt { vector } => json!({"event": "interrupt", "vector": vector}),
             Event::TaskPriority { cr8 } => json!({"event": "task-priority", "cr8": cr8}),
             Event::MemoryWrite { gpa, bytes } => {
-                json!({"event": "memory-write", "gpa": gpa, "bytes": hex(bytes.iter())})
+                json!({"event": "memory-write", "gpa": gpa, "bytes": hex::digits(bytes.iter())})
             }
             Event::FileRead { gpa, file, offset, length, xxh3 } => json!({
                 "event": "file-read", "gpa": gpa, "file": file, "offset": offset, "length": length,
@@ -352,7 +348,7 @@ fn json_line(exit: &Exit<'_>, site: &Site, events: &[&Event], out: &mut impl Wri
         "kind": site.kind.name(),
         "address": site.kind.space().map(|_| site.address),
         "size": site.size,
-        "data": hex(exit.data.iter()),
+        "data": hex::digits(exit.data),
         "fault": exit.fault,
         "instruction_address": site.instruction.address.0,
         "mode": site.instruction.mode.name(),

@@ -1,10 +1,10 @@
 //! `trapline learn`: which suspects are instructions.
 
 use crate::args::Learn;
-use crate::guest;
 use crate::progress;
 use crate::record::until;
 use crate::{INTERRUPTED, safe};
+use crate::{guest, hex};
 use anyhow::{Context, Result};
 use trapline_machine::doctor::window_is_prompt;
 use trapline_machine::open_and_probe;
@@ -51,7 +51,7 @@ pub fn run(args: &Learn) -> Result<u8> {
 fn summarize(args: &Learn, learner: &Learner<'_>, left: usize) -> Result<()> {
     let suspects = learner.sites().suspects();
     for learned in suspects {
-        say!("{:#012x}  {:<12} {}", learned.gpa, hex(&learned.bytes), said(learned));
+        say!("{:#012x}  {:<12} {}", learned.gpa, hex::spaced(&learned.bytes), said(learned));
     }
     let executing = suspects.iter().filter(|l| matches!(l.state, State::Executes { .. })).count();
     let file = args.output.display();
@@ -72,7 +72,7 @@ fn summarize(args: &Learn, learner: &Learner<'_>, left: usize) -> Result<()> {
 fn said(learned: &Learned) -> String {
     match &learned.state {
         State::NotTried => "not tried yet".into(),
-        State::Executes { gpa, bytes } => format!("executes: {} at {gpa:#x}", hex(bytes)),
+        State::Executes { gpa, bytes } => format!("executes: {} at {gpa:#x}", hex::spaced(bytes)),
         State::NotSeen { exits, until } => format!("not seen in {exits} exits, until {}", limit(until)),
         State::Spoils { end, instead_of } => {
             format!("spoils the guest: {}; otherwise: {}", safe::text(end), safe::text(instead_of))
@@ -88,8 +88,4 @@ fn limit(limit: &Limit) -> String {
         Limit::Console(pattern) => format!("the console matched `{}`", safe::text(pattern)),
         Limit::Guest(end) => safe::text(end),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }

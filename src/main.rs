@@ -15,6 +15,7 @@ mod diff;
 mod doctor;
 mod export;
 mod guest;
+mod hex;
 mod inspect;
 mod learn;
 mod preemption;

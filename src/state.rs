@@ -3,7 +3,7 @@
 mod text;
 
 use crate::args::Inspect;
-use crate::{DIVERGED, replay, safe};
+use crate::{DIVERGED, hex, replay, safe};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -104,7 +104,9 @@ impl Found {
         let code: Vec<_> = self
             .code
             .iter()
-            .map(|line| json!({"address": line.address, "bytes": hex(&line.bytes), "text": line.text}))
+            .map(
+                |line| json!({"address": line.address, "bytes": hex::digits(&line.bytes), "text": line.text}),
+            )
             .collect();
         json!({
             "schema_version": SCHEMA_VERSION,
@@ -160,7 +162,7 @@ impl Looked {
             .collect();
         json!({
             "address": self.address, "physical": self.is_physical, "gpa": self.gpa, "walk": entries,
-            "bytes": hex(&self.bytes),
+            "bytes": hex::digits(&self.bytes),
         })
     }
 }
@@ -191,9 +193,4 @@ fn code(view: &View<'_>, mode: CpuMode, mut address: Gva) -> Vec<Line> {
         address = Gva(address.0.wrapping_add(length as u64));
     }
     lines
-}
-
-/// Bytes as hexadecimal digits, in their order.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,7 @@
 //! The state as people read it.
 
-use super::{Found, Looked, hex};
+use super::{Found, Looked};
+use crate::hex;
 use anyhow::Result;
 use std::io::Write;
 use trapline_analyzer::well_known;
@@ -70,7 +71,7 @@ pub(super) fn write(found: &Found, out: &mut impl Write) -> Result<()> {
         writeln!(out, "  no memory, or no instruction, at {:#x}", found.cpu.registers.rip)?;
     }
     for line in &found.code {
-        writeln!(out, "  {:#018x}  {:<22}  {}", line.address, hex(&line.bytes), line.text)?;
+        writeln!(out, "  {:#018x}  {:<22}  {}", line.address, hex::digits(&line.bytes), line.text)?;
     }
     found.place.as_ref().map_or(Ok(()), |place| looked(place, out))
 }
