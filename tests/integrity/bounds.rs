@@ -62,8 +62,10 @@ pub fn reads(path: &Path) -> bool {
         trace.inputs_with_digests().all(|chunk| chunk.is_ok()),
         trace.timing().all(|chunk| chunk.is_ok()),
         trace.console().all(|chunk| chunk.is_ok()),
+        trace.check().is_ok_and(|damage| damage.is_none()),
+        trace.has_index(),
     ];
-    parts == [true; 6]
+    parts == [true; 8]
 }
 
 /// Reports a trace and compares it with another: damage ends either, and is no reason to panic.
