@@ -1,6 +1,6 @@
 //! Every single bit of a small trace, flipped.
 
-use crate::bounds::{alone, folder, reads};
+use crate::bounds::{alone, folder, is_whole};
 use crate::support::host::host;
 use crate::support::recorded::record;
 use trapline_formats::ClockMode;
@@ -11,7 +11,7 @@ fn every_single_flipped_bit_is_noticed() {
     let _turn = alone();
     let recorded = record(&host, &trapline_guests::port64(), ClockMode::Virtual);
     let whole = std::fs::read(&recorded.path).unwrap();
-    assert!(reads(&recorded.path));
+    assert!(is_whole(&recorded.path));
     let folder = folder();
     let path = folder.path().join("flipped.trap");
     for byte in 0..whole.len() {
@@ -19,7 +19,7 @@ fn every_single_flipped_bit_is_noticed() {
             let mut bytes = whole.clone();
             bytes[byte] ^= 1 << bit;
             std::fs::write(&path, &bytes).unwrap();
-            assert!(!reads(&path), "bit {bit} of byte {byte:#x}");
+            assert!(!is_whole(&path), "bit {bit} of byte {byte:#x}");
         }
     }
 }
