@@ -25,6 +25,8 @@ pub(crate) struct StateLayout {
     pub(crate) xcrs: bool,
     /// MSRs that belong to the state.
     pub(crate) msrs: Vec<u32>,
+    /// Of these, those that KVM takes the lower half of.
+    narrow: Vec<u32>,
     /// XSAVE components, where the guest's CPUID table says that they lie.
     pub(crate) components: Vec<Component>,
     /// XSAVE components, where this processor has them.
@@ -40,14 +42,29 @@ impl StateLayout {
         msrs: &[trapline_formats::MsrRange],
         here: Vec<Component>,
     ) -> Self {
+        let msrs = msr::of_state(vcpu, msrs);
         Self {
             sregs2,
             xcrs: xcrs && vcpu.get_xcrs().is_ok_and(|x| x.nr_xcrs > 0),
-            msrs: msr::of_state(vcpu, msrs),
+            narrow: SYSENTER.into_iter().filter(|i| msrs.contains(i) && is_narrow(vcpu, *i)).collect(),
+            msrs,
             components: cpuid::xsave_components(table),
             here,
         }
     }
+}
+
+/// IA32_SYSENTER_ESP and IA32_SYSENTER_EIP (SDM vol. 4). KVM on AMD lets a guest write all of them, and takes the lower half alone
+/// from us (`svm_set_msr`): SYSENTER is not there in long mode (APM vol. 3), so that nothing but RDMSR sees the upper half.
+const SYSENTER: [u32; 2] = [0x175, 0x176];
+
+/// Whether KVM drops the upper half of what an MSR is set to. The vCPU is new: the MSR holds zero.
+fn is_narrow(vcpu: &VcpuFd, index: u32) -> bool {
+    const HIGH: u64 = 0xffff_8000_0000_0000;
+    let kept = msr::set(vcpu, &[(index, HIGH)]).and_then(|()| msr::get(vcpu, &[index]));
+    // What was set a moment ago can be set to zero; a state is restored over it anyway.
+    let _ = msr::set(vcpu, &[(index, 0)]);
+    kept.is_ok_and(|kept| kept.first().is_some_and(|(_, value)| *value != HIGH))
 }
 
 /// Saves the complete state. The vCPU must have no unfinished I/O.
@@ -56,6 +73,9 @@ pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, Mach
     let debug = vcpu.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?;
     let mut msrs = msr::get(vcpu, &layout.msrs)?;
     msrs.sort_unstable();
+    for (_, value) in msrs.iter_mut().filter(|(index, _)| layout.narrow.contains(index)) {
+        *value &= 0xffff_ffff;
+    }
     Ok(CpuState {
         registers: *as_registers(&vcpu.get_regs().map_err(refused("KVM_GET_REGS"))?),
         system: system(vcpu, layout)?,
