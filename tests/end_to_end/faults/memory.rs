@@ -46,7 +46,11 @@ pub const FAULTS: &[Fault] = &[
             let is_free = |page: &usize| plain.pages.iter().all(|(number, _)| *number != *page as u64);
             (0x20..pages.min(0x9f)).filter(is_free).collect()
         },
-        put: |plain, page| plain.pages.push((page as u64, vec![0x5a; PAGE])),
+        put: |plain, page| {
+            plain.pages.push((page as u64, vec![0x5a; PAGE]));
+            // A block of pages is ascending.
+            plain.pages.sort_unstable();
+        },
     },
     Fault {
         name: "page dropped at the start",
