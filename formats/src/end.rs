@@ -51,6 +51,11 @@ impl EndReason {
         }
     }
 
+    /// Whether the guest stood right behind an exit when it ended: everything is compared there.
+    pub fn is_at_position(&self) -> bool {
+        !self.is_by_host_time() && !matches!(self, Self::Failed(_))
+    }
+
     /// Whether host time decided where the recording ends: two such recordings are compared up to the shorter one.
     pub fn is_by_host_time(&self) -> bool {
         matches!(self, Self::Timeout | Self::Interrupted)

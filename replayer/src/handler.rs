@@ -52,6 +52,10 @@ pub(crate) struct ReplayHandler<'a, O> {
     names: Vec<Option<u32>>,
     console: Peekable<Texts<'a>>,
     memory: MemoryCheck<'a>,
+    /// The recording ended where everything can be compared, and with that.
+    ends_compared: bool,
+    /// The last thing that the host did was to compare.
+    is_compared: bool,
     /// Sites that were seen before the replay started are named by what stood there then.
     starts_late: bool,
     until: u64,
@@ -101,6 +105,8 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             names: Vec::new(),
             console: console_from(trace, options.from.unwrap_or(0)).peekable(),
             memory,
+            ends_compared: trace.end().is_some_and(|end| end.reason.is_at_position()),
+            is_compared: false,
             starts_late: exits > 0,
             until: options.until.unwrap_or(u64::MAX),
             exits,
@@ -124,9 +130,18 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         while self.divergence.is_none()
             && let Some(event) = self.source.next_event()
         {
+            self.is_compared = event == Event::Checkpoint;
             self.apply(machine, event)?;
         }
         Ok(())
+    }
+
+    /// Nothing may follow the checkpoint that a recording ends with: nothing would compare what comes of it.
+    fn check_end(&mut self) {
+        if self.divergence.is_none() && self.ends_compared && !self.is_compared && self.source.is_at_end() {
+            let note = "the recording ended with a comparison of everything, and that is not the last thing here";
+            self.diverge(What::State, None, Vec::new(), note.into());
+        }
     }
 
     /// What came of it.
@@ -384,7 +399,9 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
     }
 
     fn settled(&mut self, machine: &mut Machine) -> Result<Control, ReplayError> {
+        self.is_compared = false;
         self.apply_events(machine)?;
+        self.check_end();
         if self.divergence.is_none() && self.source.is_last() {
             // What was printed behind the last exit, by a transfer.
             self.print_console(u64::MAX)?;

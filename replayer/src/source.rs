@@ -128,6 +128,11 @@ impl Source {
         self.at >= self.chunk.0.len() && self.next.is_none()
     }
 
+    /// Whether the current exit is the last of the recording, and nothing is lost.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.is_last() && self.lost.is_none()
+    }
+
     /// Why no exit follows, where that is not the end of the log.
     pub(crate) fn take_lost(&mut self) -> Option<TraceError> {
         self.lost.take()

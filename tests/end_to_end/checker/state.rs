@@ -2,7 +2,8 @@
 
 use crate::support::host::host;
 use crate::support::mutated::{Mutated, assert_diverged, assert_named};
-use trapline_formats::CpuState;
+use crate::support::plain::PlainEvent;
+use trapline_formats::{CpuState, Event};
 use trapline_formats::digests::MemoryDigest;
 use trapline_replayer::What;
 
@@ -62,4 +63,22 @@ fn a_page_of_memory_is_named() {
     assert_diverged(&divergence, What::Memory, mutated.plain.exits.len() - 1);
     assert_named(&divergence, "page 0x123000");
     assert_eq!(divergence.differences.len(), 1);
+}
+
+#[test]
+fn an_event_behind_the_last_comparison_is_found() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::port64());
+    let last = mutated.plain.exits.len() - 1;
+    mutated.plain.exits[last].events.push(PlainEvent::Plain(Event::Nmi));
+    assert_diverged(&mutated.divergence(&host), What::State, last);
+}
+
+#[test]
+fn a_recording_without_its_last_comparison_is_found() {
+    let Some(host) = host() else { return };
+    let mut mutated = Mutated::of(&host, &trapline_guests::port64());
+    let last = mutated.plain.exits.len() - 1;
+    assert!(matches!(mutated.plain.exits[last].events.pop(), Some(PlainEvent::Checkpoint(_))));
+    assert_diverged(&mutated.divergence(&host), What::State, last);
 }
