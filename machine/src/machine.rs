@@ -237,7 +237,8 @@ impl Machine {
     }
 
     /// One KVM_RUN. True: an exit that the guest caused is in `exit`. False: KVM_RUN was interrupted.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "on the way of every exit: its result would go through memory")]
+    #[inline(always)]
     fn enter(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         let result = if self.clock.is_on {
             let entry = ticks();
@@ -253,7 +254,8 @@ impl Machine {
         self.entered(result, exit)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "on the way of every exit: its result would go through memory")]
+    #[inline(always)]
     fn entered(&mut self, result: Result<(), Errno>, exit: &mut Exit) -> Result<bool, MachineError> {
         match result {
             Ok(()) => self.take_exit(exit),
@@ -265,7 +267,8 @@ impl Machine {
         }
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "on the way of every exit: its result would go through memory")]
+    #[inline(always)]
     fn take_exit(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         self.run.get_mut().kvm_dirty_regs = 0;
         self.fetch_registers()?;
@@ -319,7 +322,8 @@ impl Machine {
     }
 
     /// Puts the handler's answer back where KVM looks for it. True: that led to the next exit, which is in `exit`.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "on the way of every exit: its result would go through memory")]
+    #[inline(always)]
     fn answer(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         if exit.is_ours {
             return self.answer_unfinished(exit);

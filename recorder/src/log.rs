@@ -85,7 +85,10 @@ impl Log {
     pub(crate) fn exit(&mut self, site: u32, exit: &Exit, registers: &Registers, spent: Timing) {
         let bulk = if exit.is_scalar() { 0 } else { self.bulk(exit) };
         let place = self.batch.next_exit();
-        place.registers = *registers;
+        // Up to 128 bytes are copied on the spot; all of them at once would be a call.
+        let Registers { general, rip, rflags } = registers;
+        place.registers.general = *general;
+        (place.registers.rip, place.registers.rflags) = (*rip, *rflags);
         place.spent = spent;
         place.site = site;
         place.bulk = bulk;
