@@ -126,7 +126,7 @@ fn accessed_bits_alone_are_told_and_are_no_divergence() {
 #[test]
 fn a_replay_goes_on_from_a_keyframe_that_is_carried_over_what_it_left_out() {
     let Some(host) = host() else { return };
-    for guest in [trapline_guests::pages_64(), trapline_guests::fpu_64(), trapline_guests::timer_exits_64()] {
+    for guest in [trapline_guests::pages_64(), trapline_guests::sse_64(), trapline_guests::timer_exits_64()] {
         let mut mutated = recording(&host, &guest);
         let exits = mutated.plain.exits.len();
         // The way from one exit to the keyframe after a later one is left out: the replay must be carried over it.
