@@ -139,7 +139,8 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
     /// Nothing may follow the checkpoint that a recording ends with: nothing would compare what comes of it.
     fn check_end(&mut self) {
         if self.divergence.is_none() && self.ends_compared && !self.is_compared && self.source.is_at_end() {
-            let note = "the recording ended with a comparison of everything, and that is not the last thing here";
+            let note =
+                "the recording ended with a comparison of everything, and that is not the last thing here";
             self.diverge(What::State, None, Vec::new(), note.into());
         }
     }

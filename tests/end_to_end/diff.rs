@@ -53,8 +53,11 @@ fn firmware_under_the_host_clock_differs_in_what_time_decides() {
     assert!((diff.exits.only_in_a + diff.exits.only_in_b) * 10 < recorded.end.exits * 3, "{text}");
     let in_loops: u64 = diff.loops.iter().map(|l| (l.more_in_a + l.more_in_b) * l.sites.len() as u64).sum();
     let only_in_one = diff.exits.only_in_a + diff.exits.only_in_b;
-    // Two boots may be alike but for an interrupt that came elsewhere.
-    assert!(only_in_one < 20 || in_loops * 10 >= only_in_one * 5, "most of it is polling: {text}");
+    // Two boots may be alike but for a few interrupts that came elsewhere, with what their handlers do.
+    assert!(
+        only_in_one * 20 < recorded.end.exits || in_loops * 10 >= only_in_one * 5,
+        "most of it is polling: {text}"
+    );
 }
 
 /// A recording, and a changed copy of it.

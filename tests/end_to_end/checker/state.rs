@@ -3,8 +3,8 @@
 use crate::support::host::host;
 use crate::support::mutated::{Mutated, assert_diverged, assert_named};
 use crate::support::plain::PlainEvent;
-use trapline_formats::{CpuState, Event};
 use trapline_formats::digests::MemoryDigest;
+use trapline_formats::{CpuState, Event};
 use trapline_replayer::What;
 
 fn changed_checkpoint(change: impl FnOnce(&mut CpuState), name: &str) {
