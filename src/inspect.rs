@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use trapline_formats::envelope::BlockType;
-use trapline_formats::{Damage, Event, Exit, Preempt, Rewrite, Site, Trace, TraceError};
+use trapline_formats::{Damage, Event, Exit, InputChunk, Preempt, Rewrite, Site, Trace};
 
 /// Version of the JSON output.
 const SCHEMA_VERSION: u32 = 0;
@@ -257,25 +257,50 @@ fn overview_json(trace: &Trace, damage: Option<&Damage>) -> Value {
 
 /// Lists exits, with the events that follow each.
 fn list(trace: &Trace, range: ExitRange, as_json: bool, out: &mut impl Write) -> Result<()> {
+    // Events behind the last exit of a chunk may stand in the one after it: so each waits for the next.
+    let mut waits = InputChunk::default();
+    let mut events: Vec<(u64, Event)> = Vec::new();
     for chunk in trace.inputs() {
-        let chunk = chunk.map_err(|e: TraceError| e)?;
-        if chunk.first_exit >= range.end {
-            break;
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                list_chunk(trace, &waits, &events, range, as_json, out)?;
+                return Err(error.into());
+            }
+        };
+        let first = chunk.first_exit;
+        let (early, own): (Vec<_>, Vec<_>) =
+            chunk.events().map(|(exit, event)| (exit, event.clone())).partition(|(exit, _)| *exit < first);
+        events.extend(early);
+        if chunk.is_empty() {
+            continue;
         }
-        let mut events = chunk.events().peekable();
-        for exit in chunk.exits() {
-            let mut after = Vec::new();
-            while let Some((_, event)) = events.next_if(|(index, _)| *index <= exit.index) {
-                after.push(event);
-            }
-            if (range.start..range.end).contains(&exit.index) {
-                let site = &trace.sites()[exit.site as usize];
-                if as_json {
-                    json_line(&exit, site, &after, out)?;
-                } else {
-                    text_line(&exit, site, &after, out)?;
-                }
-            }
+        list_chunk(trace, &waits, &events, range, as_json, out)?;
+        (waits, events) = (chunk, own);
+        if first >= range.end {
+            return Ok(());
+        }
+    }
+    list_chunk(trace, &waits, &events, range, as_json, out)
+}
+
+fn list_chunk(
+    trace: &Trace,
+    chunk: &InputChunk,
+    events: &[(u64, Event)],
+    range: ExitRange,
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<()> {
+    for exit in chunk.exits().filter(|exit| (range.start..range.end).contains(&exit.index)) {
+        let start = events.partition_point(|(at, _)| *at < exit.index);
+        let after: Vec<_> =
+            events[start..].iter().take_while(|(at, _)| *at == exit.index).map(|(_, event)| event).collect();
+        let site = &trace.sites()[exit.site as usize];
+        if as_json {
+            json_line(&exit, site, &after, out)?;
+        } else {
+            text_line(&exit, site, &after, out)?;
         }
     }
     Ok(())

@@ -29,6 +29,7 @@ def read(log: Path) -> dict[str, Any]:
     found = {}
     while (histogram := reader.get_next_interval_histogram()) is not None:
         found[histogram.get_tag()] = histogram
+    reader.close()
     return found
 
 
