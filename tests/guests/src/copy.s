@@ -1,5 +1,7 @@
     # REP MOVS of 64 MiB, and a periodic timer: its interrupts come in the midst of the one instruction, which then goes on where it
-    # was. Each page of the first MiB is another, and every further MiB is a copy of the one before.
+    # was. Each page of the first MiB is another, and every further MiB is a copy of the one before. An emulator may copy all of it between
+    # two interrupts: then it is copied again.
+    .set TIMES, 100
     .set FIRST, 0x100000
     handle 0x20, 8f
     mov edi, FIRST
@@ -13,13 +15,19 @@
     open 0xfe
     timer 5966
     cld
-    mov esi, FIRST
+    mov ebp, TIMES
+5:  mov esi, FIRST
     mov edi, FIRST + 0x100000
     mov ecx, 0x800000
     sti
     nop
 2:  rep movsq
     cli
+    test ebx, ebx
+    jnz 6f
+    dec ebp
+    jnz 5b
+6:
     mov edi, FIRST
     xor eax, eax
 3:  movzx edx, al
