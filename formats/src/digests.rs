@@ -9,7 +9,7 @@
 //! RIP is not in it: the site is.
 
 use crate::error::Malformed;
-use crate::state::{CpuState, Registers};
+use crate::state::{CpuState, RFLAGS_RF, Registers};
 use crate::varint::{Cursor, put, put_delta};
 use serde::{Deserialize, Serialize};
 
@@ -239,6 +239,9 @@ impl DigestDecoder {
                 now[r] = cursor.delta(now[r])?;
                 mask &= mask - 1;
             }
+            if now[0] & RFLAGS_RF != 0 {
+                return Err(Malformed("a digest holds a flag that is never compared"));
+            }
             *predicted = registers(&now);
             all.push(now);
         }
@@ -291,6 +294,18 @@ mod tests {
         };
         assert_eq!(chunk(60).unwrap().checkpoints.len(), 60);
         assert!(chunk(64).is_err());
+    }
+
+    #[test]
+    fn a_digest_with_the_flag_that_is_never_compared_is_malformed() {
+        let chunk = |flags: u64| {
+            let mut bytes = vec![1, 1];
+            put_delta(&mut bytes, flags, 0);
+            bytes.push(0);
+            DigestDecoder::default().decode(0, &bytes, std::iter::once(0))
+        };
+        assert_eq!(chunk(2).unwrap().registers[0][0], 2);
+        assert!(chunk(2 | RFLAGS_RF).is_err());
     }
 
     #[test]

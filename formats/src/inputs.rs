@@ -259,6 +259,10 @@ impl InputChunk {
                 }
             }
         }
+        // The number behind the last exit is one, too.
+        first_exit
+            .checked_add(chunk.rows.len() as u64)
+            .ok_or(Malformed("an exit has an impossible number"))?;
         Ok(chunk)
     }
 
@@ -457,6 +461,14 @@ mod tests {
         let events = |number| InputChunk::decode(0, &[EVENT as u8, 1].repeat(number), &sites());
         assert!(events(MAX_EVENTS).is_ok());
         assert!(events(MAX_EVENTS + 1).is_err());
+    }
+
+    #[test]
+    fn exits_of_numbers_beyond_64_bits_are_malformed() {
+        let halts = |first_exit| InputChunk::decode(first_exit, &[6, 6], &sites());
+        let last = halts(u64::MAX - 2).unwrap();
+        assert_eq!(last.exits().map(|exit| exit.index).collect::<Vec<_>>(), [u64::MAX - 2, u64::MAX - 1]);
+        assert!(halts(u64::MAX - 1).is_err() && halts(u64::MAX).is_err());
     }
 
     #[test]

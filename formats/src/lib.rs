@@ -46,7 +46,7 @@ mod xsave_names;
 
 pub use address::{ExitIndex, Gpa, Gva, NamedRange, Space};
 pub use batch::{Batch, RawExit};
-pub use console::{ConsoleEncoder, ConsoleText, printable};
+pub use console::{ConsoleEncoder, ConsoleText, decode as decode_console, printable};
 pub use disassembly::disassemble;
 pub use end::{End, EndReason, LateRewrite, Unclaimed, Unclosed};
 pub use error::{Malformed, TraceError};

@@ -1,5 +1,6 @@
 //! Reads a trace file. Everything in it is checked: it may be truncated, damaged, or made by a stranger.
 
+mod guest_pages;
 mod keyframes;
 mod walk;
 
@@ -270,9 +271,13 @@ impl Trace {
     /// The timing stream: (first exit, timings), chunk by chunk.
     pub fn timing(&self) -> impl Iterator<Item = Result<(u64, Vec<Timing>), TraceError>> {
         self.places(BlockType::Timing).map(|place| {
-            let timings = timing::decode(&self.payload(&place, "timing block")?)
-                .map_err(|e| self.damaged(place.offset, "timing block", e.to_string()))?;
-            Ok((place.header.first_exit, timings))
+            let (what, first) = ("timing block", place.header.first_exit);
+            let timings = timing::decode(&self.payload(&place, what)?)
+                .map_err(|e| self.damaged(place.offset, what, e.to_string()))?;
+            if first.checked_add(timings.len() as u64).is_none() {
+                return Err(self.damaged(place.offset, what, "an exit has an impossible number".into()));
+            }
+            Ok((first, timings))
         })
     }
 

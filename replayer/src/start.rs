@@ -58,12 +58,13 @@ impl Start {
     ) -> Result<Option<Self>, ReplayError> {
         let keyframes = trace.keyframes();
         let Some(keyframe) = keyframes.read(number)? else { return Ok(None) };
+        // First of all: a guest that has more memory than there is is refused, and its pages are many.
+        let mut machine = empty_machine(kvm, convention, trace)?;
         let mut changed = BTreeMap::<u64, Change>::new();
         for earlier in 0..=number {
             let changes = keyframes.changes(earlier)?.unwrap_or_default();
             changed.extend(changes.into_iter().map(|change| (change.page, change)));
         }
-        let mut machine = empty_machine(kvm, convention, trace)?;
         let mut contents = load_start(&machine, trace, |page| !changed.contains_key(&page))?;
         for change in changed.values() {
             if let Some(content) = contents.get_mut(change.page) {

@@ -4,7 +4,10 @@ use crate::bounds::{alone, folder, reads, within_bounds};
 use std::path::Path;
 use trapline_formats::digests::{Checkpoint, DigestEncoder, MemoryDigest};
 use trapline_formats::envelope::{BlockType, most_raw_bytes};
-use trapline_formats::{CpuState, Header, MemoryRegion, Trace, TraceWriter};
+use trapline_formats::{
+    CHANGES_PER_BLOCK, Change, Content, CpuState, Header, Keyframe, MemoryRegion, Trace, TraceWriter,
+    encode_changes,
+};
 
 /// Blocks of each type in one trace.
 const BLOCKS: usize = 8;
@@ -67,6 +70,34 @@ fn small_blocks_that_decode_to_much_stay_within_bounds() {
             reads(&path);
             // What is readable is readable: nothing above failed for want of a trace.
             assert_eq!(Trace::open(&path).unwrap().header().memory.len(), 1, "{what}");
+        });
+    }
+}
+
+/// Lists of pages that come before a keyframe: each takes a few hundred bytes in the file, and two megabytes in memory.
+#[test]
+fn a_keyframe_of_more_pages_than_its_guest_has_stays_within_bounds() {
+    let _turn = alone();
+    let folder = folder();
+    let path = folder.path().join("bomb.trap");
+    let memory = vec![MemoryRegion { gpa: 0, bytes: 64 << 20, readonly: false }];
+    for said in [0, (64 << 20) / 4096, u64::MAX] {
+        let mut writer = TraceWriter::create(&path, true).unwrap();
+        let header = Header { memory: memory.clone(), ..Header::default() };
+        writer.block(BlockType::Header, 0, postcard::to_stdvec(&header).unwrap()).unwrap();
+        let pages = vec![Change { page: 0, hash: 0, content: Content::Zeros }; CHANGES_PER_BLOCK];
+        for _ in 0..500 {
+            writer.block(BlockType::Changes, 0, encode_changes(0, &pages)).unwrap();
+        }
+        let cpu = CpuState::default();
+        let keyframe =
+            Keyframe { number: 0, exit: 0, carried: false, window_requested: false, cpu, changes: said };
+        writer.block(BlockType::Keyframe, 0, postcard::to_stdvec(&keyframe).unwrap()).unwrap();
+        writer.finish().unwrap();
+        assert!(path.metadata().unwrap().len() < 4 << 20);
+        within_bounds("changes", || {
+            reads(&path);
+            assert!(Trace::open(&path).unwrap().keyframes().changes(0).is_err());
         });
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use trapline_analyzer::{By, Diff, DiffOptions, Report, Symbols};
-use trapline_formats::Trace;
+use trapline_formats::memory::PAGE_BYTES;
+use trapline_formats::{Trace, TraceError};
 
 /// Beyond the guest's own memory.
 const MOST_BYTES: u64 = 256 << 20;
@@ -62,9 +63,20 @@ pub fn reads(path: &Path) -> bool {
         trace.inputs_with_digests().all(|chunk| chunk.is_ok()),
         trace.timing().all(|chunk| chunk.is_ok()),
         trace.console().all(|chunk| chunk.is_ok()),
+        reads_keyframes(&trace).is_ok(),
         trace.check().is_ok_and(|damage| damage.is_none()),
     ];
-    parts == [true; 7]
+    parts == [true; 8]
+}
+
+fn reads_keyframes(trace: &Trace) -> Result<(), TraceError> {
+    let keyframes = trace.keyframes();
+    for number in 0..keyframes.len() {
+        keyframes.read(number)?;
+        let changes = keyframes.changes(number)?.unwrap_or_default();
+        keyframes.load(changes, |_, content| assert_eq!(content.len(), PAGE_BYTES))?;
+    }
+    Ok(())
 }
 
 /// The same, and that its index is believed: a stranger's is not, whose blocks moved.
