@@ -1,7 +1,8 @@
 //! Golden traces: files that every version from 1 on must read, each beside what is in it (SPEC.md, appendix B).
 //!
 //! They are never edited, only added: `BLESS=1 cargo test -p trapline-formats --test golden` writes what is missing, and nothing
-//! that is there.
+//! that is there. Most are made up (`sample`); `positions` is a recording of the guest `wait_word_64` on `kvm_pvm`, with
+//! `--preempt positions`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,7 +14,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use trapline_formats::envelope::BlockType;
-use trapline_formats::{ExitKind, Trace};
+use trapline_formats::{Event, ExitKind, Preempt, Trace};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1")
@@ -90,6 +91,29 @@ fn the_goldens_hold_every_type_of_block_every_kind_of_exit_and_every_event() {
         other => other.as_object().unwrap().keys().next().unwrap().clone(),
     });
     assert_eq!(memory.into_iter().collect::<Vec<_>>(), ["All", "Changed", "None"]);
+}
+
+#[test]
+fn a_golden_of_a_recording_carries_its_positions_between_exits() {
+    let trace = Trace::open(&folder().join("positions.trap")).unwrap();
+    assert_eq!(trace.header().preempt, Preempt::Positions);
+    let keyframes = trace.keyframes();
+    let mut carried = 0;
+    for chunk in trace.inputs_with_digests() {
+        let (inputs, _) = chunk.unwrap();
+        for (exit, event) in inputs.events() {
+            let Event::Keyframe { number, carried: true } = *event else { continue };
+            let keyframe = keyframes.read(number).unwrap().unwrap();
+            assert_eq!((number, keyframe.exit, keyframe.carried), (carried, exit, true));
+            let (mut pages, changes) = (0, keyframes.changes(number).unwrap().unwrap());
+            keyframes.load(changes, |_, _| pages += 1).unwrap();
+            assert_eq!(pages, keyframe.changes);
+            carried += 1;
+        }
+    }
+    let positions = trace.end().unwrap().preemption.positions;
+    assert_eq!((u64::from(carried), carried), (positions.count, keyframes.len()));
+    assert!(carried > 0 && positions.median_ns > 0);
 }
 
 #[test]
