@@ -23,16 +23,19 @@ fn main() {
         "{}\n{rounds} rounds of each guest; medians and p99s of a round, their median over the rounds\n",
         host.describe()
     );
+    let [carry, take, execute] = ["carry", "take", "execute"].map(|title| format!("{title} µs"));
     println!(
-        "{:<14} {:>9} {:>9} {:>7} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "{:<14} {:>9} {:>9} {:>7} {:>7} {carry:>9} {:>9} {take:>9} {:>9} {:>9} {execute:>10} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "guest",
         "positions",
         "deferred",
         "pages",
         "bytes",
-        "carry µs",
         "p99",
-        "take µs",
+        "p99",
+        "executed",
+        "p99",
+        "or else",
         "p99",
         "late µs",
         "p99"
@@ -44,12 +47,21 @@ fn main() {
 
 fn measure(host: &Host, guest: &Guest, path: &Path, rounds: usize) {
     let job = Job::computing(guest);
-    let (mut carried, mut taken, mut late) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut positions, mut deferred, mut pages, mut bytes, mut interrupts) = (0, 0, 0, 0, 0);
+    // Carried when recording; taken over without an attempt; executed, and taken over after an attempt.
+    let mut times = [(); 4].map(|()| Vec::new());
+    let mut late = Vec::new();
+    let (mut positions, mut executed, mut deferred, mut pages, mut bytes, mut interrupts) =
+        (0, 0, 0, 0, 0, 0);
     for _ in 0..rounds {
         let (preemption, size) = record_preempted(host, &job, path);
-        taken.push(replay_preempted(host, path));
-        carried.push(preemption.positions);
+        let [_, taken] = replay_preempted(host, path, false);
+        let [came, failed] = replay_preempted(host, path, true);
+        executed += came.count;
+        for (all, one) in times.iter_mut().zip([preemption.positions, taken, came, failed]) {
+            if one.count > 0 {
+                all.push(one);
+            }
+        }
         late.push(preemption.lateness);
         positions += preemption.positions.count;
         interrupts += preemption.lateness.count;
@@ -57,23 +69,26 @@ fn measure(host: &Host, guest: &Guest, path: &Path, rounds: usize) {
         pages += preemption.pages;
         bytes += size;
     }
-    let median = |spreads: &[Spread], of: fn(&Spread) -> u64| {
-        Summary::of(spreads.iter().map(|s| of(s) as f64 / 1e3).collect()).median
-    };
-    let [carry, take, late] = [&carried, &taken, &late]
-        .map(|spreads| (median(spreads, |s| s.median_ns), median(spreads, |s| s.p99_ns)));
     let each = |n: u64| n as f64 / positions.max(1) as f64;
-    let share = 100.0 * deferred as f64 / interrupts.max(1) as f64;
+    let share = |n: u64, of: u64| format!("{:.1} %", 100.0 * n as f64 / of.max(1) as f64);
+    let [carry, take, come, fail] = times.map(|spreads| columns(&spreads));
     println!(
-        "{:<14} {positions:>9} {share:>7.1} % {:>7.1} {:>7.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0}",
+        "{:<14} {positions:>9} {:>9} {:>7.1} {:>7.0} {carry} {take} {:>9}  {come} {fail} {}",
         guest.name,
+        share(deferred, interrupts),
         each(pages),
         each(bytes),
-        carry.0,
-        carry.1,
-        take.0,
-        take.1,
-        late.0,
-        late.1
+        share(executed, positions),
+        columns(&late),
     );
+}
+
+/// Median and 99th percentile, in microseconds.
+fn columns(spreads: &[Spread]) -> String {
+    if spreads.is_empty() {
+        return format!("{:>9} {:>9}", "–", "–");
+    }
+    let median =
+        |of: fn(&Spread) -> u64| Summary::of(spreads.iter().map(|s| of(s) as f64 / 1e3).collect()).median;
+    format!("{:>9.0} {:>9.0}", median(|s| s.median_ns), median(|s| s.p99_ns))
 }

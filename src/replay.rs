@@ -64,11 +64,14 @@ pub fn run(args: &args::Replay) -> Result<u8> {
 
 /// What else there is to know of a replay that was faithful.
 pub fn remarks(replay: &Replay) {
-    if replay.carried.count > 0 {
+    let (executed, carried) = (replay.executed.count, replay.carried.count);
+    if executed > 0 {
+        eprintln!("trapline: note: {executed} positions between exits were executed and compared");
+    }
+    if carried > 0 {
         eprintln!(
-            "trapline: note: {} positions between exits were taken from the trace: what the guest computed from the exit before up \
-             to each was not executed",
-            replay.carried.count
+            "trapline: note: {carried} positions between exits were taken from the trace: what the guest computed from the exit before \
+             up to each was not compared"
         );
     }
     for note in &replay.notes {

@@ -213,9 +213,11 @@ pub fn replay_trace(host: &Host, path: &Path) -> Run {
     replay_with(host, path, &ReplayOptions::default())
 }
 
-/// The same: the time that taking over carried positions took.
-pub fn replay_preempted(host: &Host, path: &Path) -> Spread {
-    replayed(host, path, &ReplayOptions::default()).1.carried
+/// The same: the time that positions between exits took, executed ones and those that were taken over.
+pub fn replay_preempted(host: &Host, path: &Path, execute: bool) -> [Spread; 2] {
+    let options = ReplayOptions { execute, ..ReplayOptions::default() };
+    let replay = replayed(host, path, &options).1;
+    [replay.executed, replay.carried]
 }
 
 /// The same, with what it needs.

@@ -104,6 +104,13 @@ impl SystemRegisters {
         }
     }
 
+    /// Whether the processor is at privilege level 3, which SS has in every mode but real mode (SDM vol. 3, 6.5).
+    pub fn is_user_mode(&self) -> bool {
+        /// SS.DPL, as bits of [`Segment::rights`].
+        const DPL: u16 = 3 << 5;
+        self.mode() != CpuMode::Real16 && self.segments[5].rights & DPL == DPL
+    }
+
     /// The linear address of an offset in the code segment.
     pub fn code_address(&self, offset: u64) -> Gva {
         match self.mode() {

@@ -29,7 +29,7 @@ extern "C" fn on_signal(_: libc::c_int) {
     }
 }
 
-fn install() {
+pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: `action` is fully initialized; the handler only touches const-initialized thread-locals without

@@ -2,6 +2,7 @@
 //!
 //! [`Machine::run`] is the run loop. Recording and replaying are two [`Handler`]s of it.
 
+mod alarm;
 mod code;
 mod convention;
 mod cpuid;
@@ -32,6 +33,7 @@ mod ticks;
 mod unfinished;
 mod xsave;
 
+pub use alarm::Alarm;
 pub use convention::{Convention, RipAt};
 pub use cpuid::{fixed_table, offer_x2apic};
 pub use dump::Dump;

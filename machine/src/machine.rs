@@ -4,6 +4,7 @@ mod gave_up;
 mod interrupts;
 mod linear;
 mod position;
+mod reach;
 mod shadow;
 mod view;
 mod walk;

@@ -2,6 +2,7 @@
 
 mod checks;
 
+use crate::attempts::Attempts;
 use crate::divergence::{Divergence, PastExit, What};
 use crate::elsewhere::Elsewhere;
 use crate::error::ReplayError;
@@ -34,6 +35,7 @@ pub(crate) struct Finished {
     pub(crate) lost: Option<TraceError>,
     pub(crate) notes: Vec<String>,
     pub(crate) accessed: Vec<(u64, u64)>,
+    pub(crate) executed: Spread,
     pub(crate) carried: Spread,
 }
 
@@ -65,7 +67,9 @@ pub(crate) struct ReplayHandler<'a, O> {
     notes: Vec<String>,
     /// Page tables that differ in accessed bits alone: (exit, page number).
     accessed: Vec<(u64, u64)>,
-    /// Positions between exits that were taken over, and the time that took.
+    /// Positions between exits: those that the guest came to by itself, those that were taken over, and the time that took.
+    attempts: Attempts<'a>,
+    executed: Histogram,
     carried: Histogram,
     tick_hz: u64,
     history: VecDeque<(u64, u32, Vec<u8>)>,
@@ -112,6 +116,8 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             exits,
             notes: Vec::new(),
             accessed: Vec::new(),
+            attempts: Attempts::new(place, options.execute),
+            executed: Histogram::default(),
             carried: Histogram::default(),
             tick_hz: place.tick_hz,
             history: VecDeque::with_capacity(HISTORY),
@@ -153,6 +159,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             lost: self.source.take_lost(),
             notes: self.notes,
             accessed: self.accessed,
+            executed: self.executed.summary(),
             carried: self.carried.summary(),
         }
     }

@@ -14,6 +14,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attempts;
 mod cause;
 mod clock_read;
 mod divergence;

@@ -163,6 +163,20 @@ impl<'t> MemoryCheck<'t> {
         }
     }
 
+    /// Looks at what was written since the last look: whether that left anything another.
+    pub(crate) fn has_changed(&mut self, machine: &Machine) -> Result<bool, MachineError> {
+        Ok(!self.look(machine)?.is_empty())
+    }
+
+    /// The pages that differ from a keyframe, where these have changed in the recording since the keyframe before, as they were at the last
+    /// look. The keyframe stays the next one.
+    pub(crate) fn differences_from(&self, changes: &[Change]) -> Vec<Difference> {
+        let mut expected = self.since_keyframe.clone();
+        expected.extend(&self.explained);
+        expected.extend(changes.iter().map(|change| (change.page, change.hash)));
+        self.differences(expected.into_iter())
+    }
+
     /// What a page held in the recording, where the trace has it.
     pub(crate) fn recorded(&self, difference: Difference) -> Option<Vec<u8>> {
         let Difference { page, recorded: hash, .. } = difference;

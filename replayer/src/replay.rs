@@ -35,6 +35,8 @@ pub struct ReplayOptions {
     pub silence: Duration,
     /// The images of the guest's disks, in their order, where the trace refers to them.
     pub disks: Vec<PathBuf>,
+    /// Try to come to positions between exits by executing, where they can be looked for, instead of taking all of them over.
+    pub execute: bool,
     /// Set from another thread, it ends the replay within half a second ([`ReplayError::Interrupted`]).
     pub stop: Arc<AtomicBool>,
 }
@@ -46,6 +48,7 @@ impl Default for ReplayOptions {
             until: None,
             silence: Duration::from_mins(2),
             disks: Vec::new(),
+            execute: true,
             stop: Arc::default(),
         }
     }
@@ -83,8 +86,11 @@ pub struct Replay {
     /// Page tables that differ from the recording in accessed bits alone, (exit, page number): a processor may set those whenever it
     /// likes, so that is no divergence.
     pub accessed: Vec<(u64, u64)>,
-    /// Positions between exits whose state was taken from the trace: what the guest computed up to there was not executed. The time
-    /// that took each.
+    /// Positions between exits that the guest came to by itself, in the state that the trace carries: what it computed up to there was
+    /// executed and compared. The time that took each.
+    pub executed: Spread,
+    /// Positions between exits whose state was taken from the trace: what the guest computed up to there was not compared. The
+    /// time that took each.
     pub carried: Spread,
     /// The machine as the replay left it.
     pub machine: Machine,
@@ -211,6 +217,7 @@ pub(crate) fn replay_in<'t>(
         exits,
         notes,
         accessed: finished.accessed,
+        executed: finished.executed,
         carried: finished.carried,
         machine,
     })

@@ -18,10 +18,10 @@ use trapline_recorder::pc::PcConfig;
 use trapline_recorder::{ConsoleInput, RecordOptions};
 use trapline_replayer::{ReplayError, ReplayOptions};
 
-const RAM: u64 = 64 << 20;
+pub const RAM: u64 = 64 << 20;
 /// The channel of the virtio console.
 const VIRTIO_CONSOLE: u8 = 3;
-const LIMIT: Duration = Duration::from_mins(30);
+pub const LIMIT: Duration = Duration::from_mins(30);
 /// What `devices.sh` says, in this order.
 const SCRIPT: &[&str] = &[
     "step 1 disk: 32768 sectors, serial trapline-disk0",

@@ -5,15 +5,16 @@ use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
 use crate::support::plain::{Plain, PlainEvent};
 use crate::support::recorded::{RAM, Recorded, reason, record_flat, record_loaded, record_preempted};
-use crate::support::replayed::replay;
+use crate::support::replayed::{replay, try_replay};
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason, Preempt};
 use trapline_guests::{COPY_RAM, Guest};
-use trapline_machine::doctor::user_mode_can_call;
+use trapline_machine::doctor::{breakpoints, user_mode_can_call};
 use trapline_recorder::guest::flat;
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{RecordOptions, Recorder, RecorderError};
+use trapline_replayer::ReplayOptions;
 
 macro_rules! computing {
     ($($guest:ident)*) => {
@@ -82,6 +83,40 @@ fn carried(recorded: &Recorded) -> u64 {
     events.filter(|e| matches!(e, PlainEvent::Keyframe(k) if k.keyframe.carried)).count() as u64
 }
 
+/// A guest that waits for a word in memory comes round to where it was interrupted: a replay executes it up to there.
+fn is_executed(guest: &Guest) {
+    let Some(host) = host() else { return };
+    let recorded = record_preempted(&host, guest, RAM);
+    let carried = carried(&recorded);
+    let replayed = replay(&host, &recorded.path);
+    assert_eq!(replayed.executed + replayed.carried, carried);
+    if breakpoints(host.kvm).unwrap().kernel {
+        assert_eq!((replayed.executed, replayed.carried), (carried, 0));
+    } else {
+        assert_eq!(replayed.executed, 0);
+    }
+    assert_same_machine(&host, &recorded.machine, &replayed.machine);
+    let options = ReplayOptions { execute: false, ..ReplayOptions::default() };
+    let taken =
+        try_replay(&host, &recorded.path, &options).unwrap_or_else(|divergence| panic!("{divergence}"));
+    assert_eq!((taken.executed, taken.carried), (0, carried));
+}
+
+#[test]
+fn a_guest_that_waits_for_a_word_is_executed_up_to_where_it_was_interrupted_in_16_bits() {
+    is_executed(&trapline_guests::wait_word_16());
+}
+
+#[test]
+fn a_guest_that_waits_for_a_word_is_executed_up_to_where_it_was_interrupted_in_32_bits() {
+    is_executed(&trapline_guests::wait_word_32());
+}
+
+#[test]
+fn a_guest_that_waits_for_a_word_is_executed_up_to_where_it_was_interrupted_in_64_bits() {
+    is_executed(&trapline_guests::wait_word_64());
+}
+
 #[test]
 fn under_the_virtual_clock_nothing_is_due_between_exits_which_is_said() {
     let Some(host) = host() else { return };
@@ -94,7 +129,7 @@ fn under_the_virtual_clock_nothing_is_due_between_exits_which_is_said() {
 }
 
 /// What a user types, and no word about delays, timers or interrupt controllers.
-const ORDINARY: &str = "console=ttyS0 tsc=unstable panic=-1";
+pub const ORDINARY: &str = "console=ttyS0 tsc=unstable panic=-1";
 /// A process that computes for ever, and one that sleeps and prints.
 const BUSY: &str = "rdinit=/bin/busybox -- sh -c \"while :; do :; done & for i in 1 2 3 4 5; do /bin/busybox sleep 0.1; \
                     echo tick $i; done; /bin/busybox poweroff -f\"";

@@ -1,15 +1,15 @@
 //! Virtio devices under drivers of a few instructions: on every engine, in seconds.
 
 use crate::support::compare::{assert_replays_exactly, assert_replays_exactly_with};
-use crate::support::host::{Host, host};
+use crate::support::host::{Extent, Host, host};
 use crate::support::live::{Live, Peer};
 use crate::support::plain::Plain;
 use crate::support::recorded::{RAM, Recorded, record_on};
 use std::io::Write;
 use std::time::Duration;
 use tempfile::NamedTempFile;
-use trapline_formats::{ClockMode, EndReason, Event};
-use trapline_guests::{virtio_disk_32, virtio_net_32};
+use trapline_formats::{ClockMode, EndReason, Event, Preempt};
+use trapline_guests::{Guest, virtio_disk_32, virtio_net_32, virtio_net_computes_32};
 use trapline_recorder::RecordOptions;
 use trapline_recorder::devices::virtio::disk::Disk;
 use trapline_recorder::devices::virtio::net::{Feed, LONGEST};
@@ -24,11 +24,23 @@ const PIECE: usize = 64 << 10;
 /// The word of the last frame.
 const LAST: u32 = u32::MAX;
 
-fn run(host: &Host, guest: &trapline_guests::Guest, virtio: Config, clock: ClockMode) -> Recorded {
+fn run(host: &Host, guest: &Guest, virtio: Config, clock: ClockMode) -> Recorded {
+    run_with(host, guest, virtio, RecordOptions { clock, ..RecordOptions::default() })
+}
+
+/// The same with interrupts between exits, of which there have to be so many.
+fn run_preempted(host: &Host, guest: &Guest, virtio: Config, least: u64) -> Recorded {
+    let options = RecordOptions { preempt: Preempt::Positions, ..RecordOptions::default() };
+    let recorded = run_with(host, guest, virtio, options);
+    let preemption = &recorded.end.preemption;
+    assert!(preemption.positions.count >= least, "{preemption:?}");
+    recorded
+}
+
+fn run_with(host: &Host, guest: &Guest, virtio: Config, options: RecordOptions) -> Recorded {
     let loaded = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits32, RAM).unwrap();
     let config = PcConfig { virtio, ..PcConfig::with_ram(RAM) };
-    let options = RecordOptions { clock, timeout: Some(LIMIT), ..RecordOptions::default() };
-    let recorded = record_on(host, &loaded, config, options);
+    let recorded = record_on(host, &loaded, config, RecordOptions { timeout: Some(LIMIT), ..options });
     let said = recorded.com1().escape_ascii();
     assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said: {said}");
     recorded
@@ -128,30 +140,93 @@ fn a_feed_plays_and_is_replayed_without_it_and_plays_the_same_again_under_the_vi
 }
 
 #[test]
+fn a_feed_reaches_a_guest_that_computes_without_an_exit() {
+    let Some(host) = host() else { return };
+    let frames: Vec<_> = [5_000, 40_000, 40_001, 90_000]
+        .into_iter()
+        .zip([1, 2, 3, LAST])
+        .map(|(us, n)| (us, frame(60, n)))
+        .collect();
+    let net = Some(feed(&frames));
+    let recorded = run_preempted(&host, &virtio_net_computes_32(), Config { net, ..Config::default() }, 2);
+    assert_eq!(words(&recorded), [60, 1, 60, 2, 60, 3, 60, LAST]);
+    assert_replays_exactly(&host, &recorded);
+}
+
+/// A peer that says three things, with pauses.
+fn talkative() -> Live {
+    Live::start(|peer: &Peer| {
+        for number in [7, 8, LAST] {
+            std::thread::sleep(Duration::from_millis(20));
+            peer.say(frame(64, number));
+        }
+    })
+}
+
+fn assert_answered(live: &Live, recorded: &Recorded) {
+    assert_eq!(words(recorded), [64, 7, 64, 8, 64, LAST]);
+    let heard = live.heard();
+    assert_eq!(heard.len(), 3);
+    let mut answer = frame(64, 7);
+    answer[..12].rotate_left(6);
+    assert_eq!(heard[0], answer, "it came back to who sent it");
+}
+
+#[test]
 fn a_frame_wakes_a_halted_guest_under_both_clocks() {
     let Some(host) = host() else { return };
     for clock in [ClockMode::Host, ClockMode::Virtual] {
-        let live = Live::start(|peer: &Peer| {
-            for number in [7, 8, LAST] {
-                std::thread::sleep(Duration::from_millis(20));
-                peer.say(frame(64, number));
-            }
-        });
+        let live = talkative();
         let net = Some(Box::new(live.link()) as Box<dyn Link>);
         let recorded = run(&host, &virtio_net_32(), Config { net, ..Config::default() }, clock);
-        assert_eq!(words(&recorded), [64, 7, 64, 8, 64, LAST]);
-        let heard = live.heard();
-        assert_eq!(heard.len(), 3);
-        let mut answer = frame(64, 7);
-        answer[..12].rotate_left(6);
-        assert_eq!(heard[0], answer, "it came back to who sent it");
+        assert_answered(&live, &recorded);
         assert_replays_exactly(&host, &recorded);
     }
 }
 
 #[test]
+fn a_frame_interrupts_a_guest_that_computes_without_an_exit() {
+    let Some(host) = host() else { return };
+    let live = talkative();
+    let net = Some(Box::new(live.link()) as Box<dyn Link>);
+    let recorded = run_preempted(&host, &virtio_net_computes_32(), Config { net, ..Config::default() }, 1);
+    assert_answered(&live, &recorded);
+    assert_replays_exactly(&host, &recorded);
+}
+
+#[test]
+fn without_interrupts_between_exits_no_frame_reaches_a_guest_that_computes() {
+    if Extent::of_environment() == Extent::Quick {
+        return;
+    }
+    let Some(host) = host() else { return };
+    let live = Live::start(|peer: &Peer| {
+        std::thread::sleep(Duration::from_millis(300));
+        peer.say(frame(64, LAST));
+    });
+    let net = Some(Box::new(live.link()) as Box<dyn Link>);
+    let guest = flat::from_bytes(virtio_net_computes_32().image.to_vec(), flat::Mode::Bits32, RAM).unwrap();
+    let config = PcConfig { virtio: Config { net, ..Config::default() }, ..PcConfig::with_ram(RAM) };
+    let options = RecordOptions { timeout: Some(Duration::from_millis(900)), ..RecordOptions::default() };
+    let recorded = record_on(&host, &guest, config, options);
+    assert_eq!((&recorded.end.reason, recorded.com1()), (&EndReason::Timeout, &b""[..]));
+}
+
+#[test]
 fn a_peer_that_floods_neither_starves_the_guest_nor_fills_memory() {
     let Some(host) = host() else { return };
+    let flooded = |net| run(&host, &virtio_net_32(), Config { net, ..Config::default() }, ClockMode::Host);
+    flood(&host, flooded);
+}
+
+#[test]
+fn a_peer_that_floods_a_guest_that_computes_between_frames_does_not_starve_it_either() {
+    let Some(host) = host() else { return };
+    let guest = virtio_net_computes_32();
+    flood(&host, |net| run_preempted(&host, &guest, Config { net, ..Config::default() }, 0));
+}
+
+fn flood(host: &Host, run: impl FnOnce(Option<Box<dyn Link>>) -> Recorded) {
     let live = Live::start(|peer: &Peer| {
         let mut said = 0u64;
         while !peer.is_over() {
@@ -167,8 +242,7 @@ fn a_peer_that_floods_neither_starves_the_guest_nor_fills_memory() {
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    let net = Some(Box::new(live.link()) as Box<dyn Link>);
-    let recorded = run(&host, &virtio_net_32(), Config { net, ..Config::default() }, ClockMode::Host);
+    let recorded = run(Some(Box::new(live.link())));
     assert!(live.dropped() > 0 && live.most_waiting() <= Live::ROOM, "{} dropped", live.dropped());
-    assert_replays_exactly(&host, &recorded);
+    assert_replays_exactly(host, &recorded);
 }

@@ -10,6 +10,8 @@ use kvm_bindings::{
     KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP,
     kvm_guest_debug, kvm_guest_debug_arch,
 };
+use kvm_ioctls::Kvm;
+use std::sync::OnceLock;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe("step-real", "Single step, 16-bit", |lab| step(lab, Mode::Real)),
@@ -100,9 +102,15 @@ fn walk_code(lab: &Lab<'_>, code: &[u8]) -> Result<(Guest, Walk), MachineError> 
     Ok((guest, walk))
 }
 
-fn step(lab: &Lab<'_>, mode: Mode) -> Answered {
+/// Steps over four instructions, to the end.
+fn walk_nops(lab: &Lab<'_>, mode: Mode) -> Result<(Guest, Walk), MachineError> {
     let mut guest = lab.guest(mode, &with_end(mode, &[0x90; 4]))?; // nop
     let walk = walk(&mut guest)?;
+    Ok((guest, walk))
+}
+
+fn step(lab: &Lab<'_>, mode: Mode) -> Answered {
+    let (guest, walk) = walk_nops(lab, mode)?;
     let offsets: Vec<_> = walk.places.iter().map(|(rip, _)| *rip).collect();
     Ok(match walk.stop {
         Stop::Vector(1) => Answer::limits("#DB in the guest instead of an exit", NO_MODE),
@@ -192,6 +200,39 @@ fn to_breakpoint(lab: &Lab<'_>, mode: Mode) -> Result<(Guest, Stop), MachineErro
     debug(&guest, KVM_GUESTDBG_USE_HW_BP, Some((TEXT + 2, 0)))?;
     let stop = guest.run();
     Ok((guest, stop))
+}
+
+/// Where hardware breakpoints stop a guest, and single steps take it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breakpoints {
+    /// In kernel mode, 16, 32 and 64-bit.
+    pub kernel: bool,
+    /// In user mode, 64-bit.
+    pub user: bool,
+}
+
+/// Finds out. Takes a few milliseconds, the first time.
+pub fn breakpoints(kvm: &Kvm) -> Result<Breakpoints, MachineError> {
+    static ANSWER: OnceLock<Breakpoints> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Ok(*answer);
+    }
+    let lab = Lab::new(kvm)?;
+    let mut kernel = true;
+    for mode in [Mode::Real, Mode::Protected, Mode::Long] {
+        kernel = kernel && stops(&lab, mode)?;
+    }
+    let user = stops(&lab, Mode::User)?;
+    Ok(*ANSWER.get_or_init(|| Breakpoints { kernel, user }))
+}
+
+fn stops(lab: &Lab<'_>, mode: Mode) -> Result<bool, MachineError> {
+    let (guest, stop) = to_breakpoint(lab, mode)?;
+    if !matches!(stop, Stop::Debug(..)) || guest.regs()?.rip.wrapping_sub(TEXT) != 2 {
+        return Ok(false);
+    }
+    let (guest, walk) = walk_nops(lab, mode)?;
+    Ok(guest.is_end(walk.stop) && (1..=4).all(|offset| walk.came_by(offset)))
 }
 
 fn breakpoint(lab: &Lab<'_>, mode: Mode) -> Answered {

@@ -41,6 +41,7 @@ mod watchdog;
 mod window;
 
 pub use cpuid::cpuid_can_hide;
+pub use debugging::{Breakpoints, breakpoints};
 pub use msrs::x2apic_exits;
 pub use prices::{PRICE_EXITS, PRICE_ROUNDS, Prices, measure_prices};
 pub use report::{

@@ -1,15 +1,17 @@
 //! What is compared at checkpoints and keyframes: the complete state, and memory page by page.
 
 use super::ReplayHandler;
+use crate::attempts::Attempt;
 use crate::divergence::What;
 use crate::elsewhere::{Elsewhere, is_same_but_for_resume_flag};
 use crate::error::ReplayError;
 use crate::memory_check;
 use crate::observer::Observer;
 use crate::page;
+use std::sync::atomic::Ordering;
 use trapline_formats::digests::MemoryDigest;
 use trapline_formats::memory::PAGE_BYTES;
-use trapline_formats::{CpuState, Difference, ExitKind, Gpa};
+use trapline_formats::{Change, CpuState, Difference, ExitKind, Gpa, Keyframe};
 use trapline_machine::{Machine, MachineError, ticks};
 
 impl<O: Observer> ReplayHandler<'_, O> {
@@ -50,11 +52,7 @@ impl<O: Observer> ReplayHandler<'_, O> {
             }
         };
         if carried {
-            let start = ticks();
-            self.memory.carry(machine, &keyframe, &changes)?;
-            let passed = u128::from(ticks().wrapping_sub(start));
-            self.carried.note((passed * 1_000_000_000 / u128::from(self.tick_hz.max(1))) as u64);
-            return Ok(());
+            return self.come_between(machine, &keyframe, &changes);
         }
         self.memory.note(number, &changes);
         if !self.check_state(machine, &keyframe.cpu)? {
@@ -66,6 +64,57 @@ impl<O: Observer> ReplayHandler<'_, O> {
         let recorded = changes.iter().map(|change| (change.page, change.hash));
         let differences = self.memory.compare_keyframe(machine, recorded)?;
         self.judge(machine, differences)
+    }
+
+    /// Brings the machine to a position between two exits: by executing, where that leads there, and in any case to the state that the
+    /// recording went on from.
+    fn come_between(
+        &mut self,
+        machine: &mut Machine,
+        keyframe: &Keyframe,
+        changes: &[Change],
+    ) -> Result<(), ReplayError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ReplayError::Interrupted { exits: self.exits });
+        }
+        // It goes on, if without exits.
+        self.exits_at_kick = None;
+        let start = ticks();
+        let attempt = self.attempts.make(machine, &mut self.memory, keyframe, changes)?;
+        let came = matches!(attempt, Attempt::Came);
+        if let Attempt::Never(differences, pages) = attempt {
+            self.memory.note(keyframe.number, changes);
+            self.judge_round(machine, differences, pages)?;
+            if self.divergence.is_some() {
+                return Ok(());
+            }
+        }
+        self.memory.carry(machine, keyframe, changes)?;
+        let passed = u128::from(ticks().wrapping_sub(start));
+        let ns = (passed * 1_000_000_000 / u128::from(self.tick_hz.max(1))) as u64;
+        let times = if came { &mut self.executed } else { &mut self.carried };
+        times.note(ns);
+        Ok(())
+    }
+
+    /// Diverges where the guest comes round to the same state for ever, and not to the one that the trace carries.
+    fn judge_round(
+        &mut self,
+        machine: &Machine,
+        differences: Vec<Difference>,
+        pages: Vec<memory_check::Difference>,
+    ) -> Result<(), ReplayError> {
+        const NOTE: &str = "between this exit and the next the guest comes round to the same state for ever, and not to the one that \
+                            the trace carries";
+        if differences.is_empty() {
+            self.judge(machine, pages)?;
+            if let Some(divergence) = &mut self.divergence {
+                divergence.add_note(NOTE);
+            }
+        } else {
+            self.diverge(What::State, None, differences, NOTE.into());
+        }
+        Ok(())
     }
 
     fn check_state(&mut self, machine: &Machine, recorded: &CpuState) -> Result<bool, ReplayError> {

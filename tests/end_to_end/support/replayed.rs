@@ -15,6 +15,9 @@ pub struct Replayed {
     pub notes: Vec<String>,
     /// Page tables that differ in accessed bits: (exit, page).
     pub accessed: Vec<(u64, u64)>,
+    /// Positions between exits: executed and compared, and taken from the trace.
+    pub executed: u64,
+    pub carried: u64,
     /// What was printed, by channel.
     pub console: BTreeMap<u8, Vec<u8>>,
     pub machine: Machine,
@@ -49,6 +52,8 @@ pub fn attempt(
             exits: replay.exits,
             notes: replay.notes,
             accessed: replay.accessed,
+            executed: replay.executed.count,
+            carried: replay.carried.count,
             console,
             machine: replay.machine,
         }),

@@ -412,7 +412,12 @@ guest! {
 
 guest! {
     /// Takes frames and sends them back: not in [`all`], for it needs a network.
-    virtio_net_32, "virtio_net.s", 32, Ends::Exit(0), None
+    virtio_net_32, "virtio_net_halts.s" "virtio_net.s" at 0x8000, 32, Ends::Exit(0), None
+}
+
+guest! {
+    /// The same, and computes without an exit while it waits for frames.
+    virtio_net_computes_32, "virtio_net_computes.s" "virtio_net.s" at 0x8000, 32, Ends::Exit(0), None
 }
 
 guest! {

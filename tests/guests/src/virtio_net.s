@@ -1,5 +1,6 @@
-    # Takes frames from the network card in the first slot, interrupted by each, waiting in HLT for the next. Shows the length and the
-    # first word behind the addresses and the type, and sends the frame back to where it came from. One whose word is ff ff ff ff is the last.
+    # Takes frames from the network card in the first slot, interrupted by each, waiting in HLT for the next, or computing where COMPUTES.
+    # Shows the length and the first word behind the addresses and the type, and sends the frame back to where it came from. One whose word
+    # is ff ff ff ff is the last.
     .set REGISTERS, 0xd0000000
     .set TABLE, 0x10000
     .set AVAIL, 0x11000
@@ -60,7 +61,14 @@
     cmp bx, [edx + 2]
     jne 2f
     sti
+    .if COMPUTES
+3:  inc ebp                 # counts until it is interrupted
+    cmp dword ptr [0x7000], 0
+    je 3b
+    mov dword ptr [0x7000], 0
+    .else
     hlt
+    .endif
     jmp 1b
 2:  sti
     mov ecx, ebx
@@ -111,7 +119,10 @@
     mov edi, REGISTERS
     mov eax, [edi + 0x60]
     mov [edi + 0x64], eax
+    mov dword ptr [0x7000], 1
     eoi
     back_edi
     back
     return
+    .purgem card
+    .purgem queue

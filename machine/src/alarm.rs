@@ -1,0 +1,83 @@
+//! An alarm: kicks the thread that set it once that has computed for a time.
+
+use crate::error::MachineError;
+use crate::kick;
+use std::io::Error;
+use std::ptr;
+use std::time::Duration;
+
+/// Kicks the thread that made it when that has used so much time of a processor, in the guest or outside. What other programs use
+/// while it waits for its turn does not count, so that a busy machine does the same as one that is not.
+#[derive(Debug)]
+pub struct Alarm(libc::timer_t);
+
+impl Alarm {
+    /// An alarm of the calling thread, not set.
+    pub fn of_this_thread() -> Result<Self, MachineError> {
+        kick::install();
+        let mut timer = ptr::null_mut();
+        // SAFETY: `event` is zeroed where it is not set, which every field allows; both pointers live through the call; gettid has no
+        // preconditions.
+        let result = unsafe {
+            let mut event: libc::sigevent = std::mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = kick::signal();
+            event.sigev_notify_thread_id = libc::gettid();
+            libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer)
+        };
+        checked("timer_create", result).map(|()| Self(timer))
+    }
+
+    /// Kicks once, after so much time.
+    pub fn set(&self, time: Duration) -> Result<(), MachineError> {
+        let value =
+            libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() };
+        self.set_to(value)
+    }
+
+    /// Does not kick. A kick may be on its way.
+    pub fn clear(&self) -> Result<(), MachineError> {
+        self.set_to(libc::timespec { tv_sec: 0, tv_nsec: 0 })
+    }
+
+    fn set_to(&self, value: libc::timespec) -> Result<(), MachineError> {
+        let once =
+            libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        // SAFETY: the timer lives until `self` is dropped, and `once` through the call.
+        checked("timer_settime", unsafe { libc::timer_settime(self.0, 0, &raw const once, ptr::null_mut()) })
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // SAFETY: made by timer_create and deleted nowhere else.
+        unsafe { libc::timer_delete(self.0) };
+    }
+}
+
+fn checked(request: &'static str, result: libc::c_int) -> Result<(), MachineError> {
+    if result == 0 { Ok(()) } else { Err(MachineError::Refused { request, source: Error::last_os_error() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_kicks_who_computes_and_not_once_it_is_cleared() {
+        let alarm = Alarm::of_this_thread().unwrap();
+        kick::take();
+        alarm.set(Duration::from_millis(1)).unwrap();
+        let mut sum = 0u64;
+        while !kick::is_pending() {
+            sum = std::hint::black_box(sum + 1);
+        }
+        kick::take();
+        alarm.set(Duration::from_secs(1000)).unwrap();
+        alarm.clear().unwrap();
+        for _ in 0..50_000_000 {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(!kick::is_pending() && sum > 0);
+    }
+}

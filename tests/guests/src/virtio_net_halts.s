@@ -1,0 +1,1 @@
+    .set COMPUTES, 0
