@@ -142,7 +142,9 @@ impl Condition {
         let hex = |name| cells.u64(name, row).map_or(String::new(), |v| format!("{v:#x}"));
         let place = format!("{}+{}", text("symbol"), hex("symbol_offset"));
         let register = format!("{} {}", text("device"), text("register"));
-        let words = [text("kind"), text("device"), text("symbol"), &register, &place];
+        // "probe [virtio_blk]" is `probe`, too.
+        let function = text("symbol").split_once(" [").map_or("", |(function, _)| function);
+        let words = [text("kind"), text("device"), text("symbol"), function, &register, &place];
         let addresses = [hex("instruction_address"), hex("address")];
         let mut all = words.into_iter().chain(addresses.iter().map(String::as_str));
         all.any(|word| !word.is_empty() && matches(&self.name, &word.to_lowercase()))

@@ -8,6 +8,7 @@ mod elf;
 mod kallsyms;
 mod lines;
 mod memory;
+mod namesakes;
 mod payload;
 mod placement;
 mod source;

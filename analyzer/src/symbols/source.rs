@@ -7,6 +7,7 @@ use super::table::Table;
 use super::{Symbol, SymbolFile, demangle, elf, kallsyms, payload, safe, text};
 use crate::error::AnalyzerError;
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 use trapline_formats::Site;
@@ -31,6 +32,8 @@ pub(crate) struct Source {
     pub(super) placed: Option<u64>,
     /// Why it is not believed, or not wholly.
     doubt: Option<String>,
+    /// Names that another source gives to other functions.
+    pub(super) namesakes: BTreeSet<Vec<u8>>,
 }
 
 impl Source {
@@ -116,7 +119,11 @@ impl Source {
         let own = address.wrapping_sub(offset);
         let found = self.table.at(own)?;
         let line = self.lines.get_or_init(|| Lines::read(&self.file)).as_ref().and_then(|l| l.at(own));
-        Some(Symbol { name: demangle::demangle(found.name), start: found.start.wrapping_add(offset), line })
+        let mut name = demangle::demangle(found.name);
+        if self.namesakes.contains(found.name) {
+            let _ = write!(name, " [{}]", self.name);
+        }
+        Some(Symbol { name, start: found.start.wrapping_add(offset), line })
     }
 
     /// Where the function at an address of the guest starts.

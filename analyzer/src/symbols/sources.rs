@@ -1,7 +1,7 @@
 //! All that names come from, each placed where the guest has it.
 
 use super::source::Source;
-use super::{Symbol, SymbolFile, memory};
+use super::{Symbol, SymbolFile, memory, namesakes};
 use crate::error::AnalyzerError;
 use trapline_formats::Trace;
 
@@ -35,7 +35,9 @@ impl Sources {
             }
             all.push(source);
         }
+        namesakes::tell_files_apart(&mut all, files);
         all.extend(kernel.filter(|k| !k.table.is_empty()));
+        namesakes::tell_functions_apart(&mut all);
         Ok(Self(all))
     }
 

@@ -65,6 +65,11 @@ impl Table {
         self.entries.is_empty()
     }
 
+    /// Every function: its first address and its name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.entries.iter().map(|e| (e.address, e.name.as_slice()))
+    }
+
     /// Where the first function starts.
     pub(crate) fn start(&self) -> Option<u64> {
         self.entries.first().map(|e| e.address)

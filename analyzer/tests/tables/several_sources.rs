@@ -3,7 +3,7 @@
 use crate::common::{SyntheticTrace, halted, header};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use trapline_analyzer::{SymbolFile, Symbols};
+use trapline_analyzer::{By, Condition, Report, SymbolFile, Symbols};
 use trapline_formats::{ExitKind, Trace};
 
 /// Exits at these addresses.
@@ -71,4 +71,39 @@ fn what_is_not_linked_is_refused_with_what_to_try() {
     let file = SymbolFile { path: object, offset: None };
     let error = Symbols::load(&trace(dir.path(), &[0]), &[file]).unwrap_err().to_string();
     assert!(error.contains("it is not linked") && error.contains("/proc/kallsyms"), "{error}");
+}
+
+#[test]
+fn namesakes_are_told_apart_by_their_file_and_files_by_their_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), &[0x10_0010, 0x40_0010, 0x10_1010]);
+    let text = "00100000 t probe\n00101000 T first\n00102000 T end\n";
+    let other = "00400000 t probe\n00402000 T end\n";
+    for (folders, names_of_files) in [(["a", "b"], ["a.map", "b.map"]), (["a", "b"], ["mod.map", "mod.map"])]
+    {
+        let file = |i: usize, text: &str| {
+            std::fs::create_dir_all(dir.path().join(folders[i])).unwrap();
+            map(&dir.path().join(folders[i]), names_of_files[i], text)
+        };
+        let files = [file(0, text), file(1, other)];
+        let is_one_name = names_of_files[0] == names_of_files[1];
+        let shown = |i: usize| {
+            if is_one_name { files[i].path.display().to_string() } else { names_of_files[i].to_owned() }
+        };
+        let symbols = Symbols::load(&trace, &files).unwrap();
+        let probes = [0, 1].map(|i| format!("probe [{}]", shown(i)));
+        assert_eq!(names(&symbols, 3), [Some(&*probes[0]), Some(&*probes[1]), Some("first")]);
+        assert_eq!(symbols.notes()[1], format!("{} (text, 2) names 1 of 3 sites", shown(1)));
+        // A condition may say which, or mean both.
+        let report = Report::with_symbols(&trace, By::Symbol, symbols.clone(), &mut |_| {}).unwrap();
+        assert_eq!(report.table().height(), 3);
+        let report = Report::with_symbols(&trace, By::Site, symbols, &mut |_| {}).unwrap();
+        let sites = |name: &str| {
+            format!("count({name}) > 0").parse::<Condition>().unwrap().measure(&report).unwrap().sites
+        };
+        assert_eq!((sites("probe"), sites(&probes[0]), sites("first")), (2, 1, 1));
+    }
+    // Two lists of the same functions have no namesakes.
+    let twice = [map(dir.path(), "one.map", text), map(dir.path(), "two.map", text)];
+    assert_eq!(names(&Symbols::load(&trace, &twice).unwrap(), 3), [Some("probe"), None, Some("first")]);
 }
