@@ -6,6 +6,7 @@ use crate::aggregate::Aggregate;
 use crate::habits::{DeviceHabits, Effect, SiteHabits};
 use crate::labels::Labeler;
 use crate::pricing::Pricing;
+use crate::text::count;
 use crate::ticks::Ticks;
 use serde::Serialize;
 use trapline_formats::{ExitKind, Site, Space};
@@ -47,6 +48,16 @@ pub struct Suggestion {
     pub cost_percent: Option<(f64, f64)>,
 }
 
+impl Suggestion {
+    /// Whether there is nothing to change: the exits are there because of the recording.
+    pub(crate) fn is_recorders(&self) -> bool {
+        self.rule == RECORDER
+    }
+}
+
+/// The rule of what the recorder made exit.
+const RECORDER: &str = "recorder";
+
 /// What one rule says of one site.
 struct Finding {
     rule: &'static str,
@@ -64,7 +75,7 @@ struct Case<'a> {
     device: &'a DeviceHabits,
 }
 
-/// The suggestions for a trace, the most promising first.
+/// The suggestions for a trace, the most promising first; behind them, what the recorder made exit.
 pub(crate) fn suggestions(
     sites: &[Site],
     aggregate: &Aggregate,
@@ -105,7 +116,9 @@ pub(crate) fn suggestions(
             cost_percent: (all > 0).then(|| (percent(least), percent(most))),
         });
     }
-    suggestions.sort_by_key(|s| std::cmp::Reverse((s.cost_ns.map(|c| c.most), s.exits.most)));
+    // What nobody can change comes last.
+    suggestions
+        .sort_by_key(|s| (s.is_recorders(), std::cmp::Reverse((s.cost_ns.map(|c| c.most), s.exits.most))));
     suggestions
 }
 
@@ -117,9 +130,12 @@ const RULES: [Rule; 7] = [recorder, notify, hoist, burst, poll, rep, coalesce];
 /// Clock reads exit because a recorder made them exit.
 fn recorder(case: &Case<'_>) -> Option<Finding> {
     (case.site.kind == ExitKind::ClockRead).then(|| Finding {
-        rule: "recorder",
+        rule: RECORDER,
         advice: "Nothing to change: without a recorder RDTSC does not exit, and this cost is not there.",
-        because: format!("All {} exits are clock reads that the recorder made trap.", case.habits.exits),
+        because: format!(
+            "All {} exits are clock reads that the recorder made trap.",
+            count(case.habits.exits)
+        ),
         exits: Range { least: case.habits.exits, most: case.habits.exits },
         vmm_only: false,
     })
@@ -135,7 +151,7 @@ fn hoist(case: &Case<'_>) -> Option<Finding> {
         advice: "Read it once and keep the value.",
         because: format!(
             "All {} reads returned one value; before {} of them nothing had been written to the device since the last.",
-            habits.exits, habits.same_unwritten
+            count(habits.exits), count(habits.same_unwritten)
         ),
         exits: Range { least: habits.same_unwritten, most: again },
         vmm_only: false,
@@ -151,7 +167,7 @@ fn burst(case: &Case<'_>) -> Option<Finding> {
         advice: "Write up to 16 characters for each look at the status, or print through a paravirtual console.",
         because: format!(
             "{} of {} looks came right after a write and found what the look before had found; the FIFO was switched on.",
-            habits.same_after_write, habits.exits
+            count(habits.same_after_write), count(habits.exits)
         ),
         exits: Range {
             least: habits.same_after_write / 2,
@@ -172,7 +188,7 @@ fn poll(case: &Case<'_>) -> Option<Finding> {
         because: format!(
             "{} of {} reads came right after another one; {} returned what the read before had returned while nothing was \
              written to the device.",
-            habits.in_a_row, habits.exits, habits.same_unwritten
+            count(habits.in_a_row), count(habits.exits), count(habits.same_unwritten)
         ),
         exits: Range { least: habits.in_a_long_row, most: again },
         vmm_only: false,
@@ -191,7 +207,7 @@ fn rep(case: &Case<'_>) -> Option<Finding> {
         advice: "Move them by REP OUTS or REP INS: many elements, one exit.",
         because: format!(
             "{} of {} exits came right after one of the same instruction; {} were at least the fourth in a row.",
-            habits.in_a_row, habits.exits, habits.in_a_long_row
+            count(habits.in_a_row), count(habits.exits), count(habits.in_a_long_row)
         ),
         exits: Range { least: habits.in_a_long_row, most: habits.in_a_row },
         vmm_only: false,
@@ -206,7 +222,7 @@ fn notify(case: &Case<'_>) -> Option<Finding> {
         advice: "Bind the register to an ioeventfd: the kernel wakes the device's thread, and the guest goes on.",
         because: format!(
             "{} writes to a register that only notifies. At least the VMM time goes; the kernel still exits.",
-            case.habits.exits
+            count(case.habits.exits)
         ),
         exits: Range { least: case.habits.exits, most: case.habits.exits },
         vmm_only: true,
@@ -226,7 +242,7 @@ fn coalesce(case: &Case<'_>) -> Option<Finding> {
         advice,
         because: format!(
             "The device was written {} times and read {}. At least the VMM time goes; the kernel still exits.",
-            case.device.writes, case.device.reads
+            count(case.device.writes), count(case.device.reads)
         ),
         exits: Range { least: case.habits.exits, most: case.habits.exits },
         vmm_only: true,

@@ -12,6 +12,7 @@ mod unclaimed;
 
 use crate::report::Report;
 use layout::fit;
+pub(crate) use numbers::count;
 
 /// A report as text.
 struct Page<'a> {

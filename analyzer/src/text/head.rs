@@ -74,8 +74,8 @@ impl Page<'_> {
 }
 
 impl Report {
-    /// What the reader must know before believing anything.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    /// What the reader must know before believing anything; safe for a terminal.
+    pub fn warnings(&self) -> Vec<String> {
         let report = self;
         let exits = count(report.totals.exits);
         let mut warnings = Vec::new();
