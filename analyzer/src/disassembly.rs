@@ -46,6 +46,21 @@ impl<'a> Disassembler<'a> {
         Disassembly { bytes: hex(bytes.get(..length).unwrap_or(bytes)), text }
     }
 
+    /// The instruction of a site as the guest's author has it: of a rewritten one, the original.
+    pub(crate) fn code(&self, site: &Site) -> Vec<u8> {
+        let bytes = &site.instruction.bytes[..site.instruction.bytes.len().min(LONGEST)];
+        let code = self.original(site, bytes).unwrap_or(bytes);
+        let length = decode(site, code).1;
+        code[..length.min(code.len())].to_vec()
+    }
+
+    /// What stood here before the recorder rewrote it; `None` where it did not.
+    pub(crate) fn rewritten(&self, address: u64, code: &[u8]) -> Option<&'a [u8]> {
+        let offset = address & 0xfff;
+        let here = self.rewrites.range((offset, &[][..])..(offset + 1, &[][..]));
+        here.rev().find(|((_, replacement), _)| code.starts_with(replacement)).map(|(_, original)| *original)
+    }
+
     /// The bytes that stood where a clock read traps now.
     fn original(&self, site: &Site, bytes: &[u8]) -> Option<&'a [u8]> {
         if site.kind != ExitKind::ClockRead {

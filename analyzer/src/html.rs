@@ -24,6 +24,8 @@ const TITLE_PLACE: &str = "{{title}}";
 const DATA_PLACE: &str = "{{data}}";
 /// Rows of the table unless told otherwise: a browser shows these well.
 const MOST_ROWS: usize = 1000;
+/// Rows of the heat map: the dearest sites.
+const HEAT_ROWS: usize = 24;
 
 impl Report {
     /// The report by site as an HTML page, with at most `top` rows. The trace is read once more, for the pictures.
@@ -35,8 +37,12 @@ impl Report {
         let pictures = Pictures::of(self, trace, &sites)?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let title = trapline_formats::printable(name.as_bytes(), false);
-        let rows: Vec<_> =
+        let mut rows: Vec<_> =
             (0..table.height()).filter_map(|row| html_row(cells, row, &labels, &pictures)).collect();
+        let costs = sites.iter().zip(&mut rows).filter(|(_, row)| row["idle"] == false);
+        for (&site, row) in costs.take(HEAT_ROWS) {
+            row["heat"] = json!(pictures.heat(site));
+        }
         let listings = listing::listings(trace, &self.symbols, &sites);
         let data = json!({
             "title": title,
@@ -89,6 +95,7 @@ fn html_row(cells: Cells<'_>, row: usize, labels: &Labels, pictures: &Pictures) 
         "bytes": cells.str("bytes", row),
         "function": label.function,
         "offset": cells.u64("symbol_offset", row),
+        "start": cells.u64("instruction_address", row).zip(cells.u64("symbol_offset", row)).map(|(at, o)| format!("{:#x}", at - o)),
         "line": cells.str("source_line", row),
         "does": label.target,
         "count": cells.u64("count", row),
@@ -103,7 +110,7 @@ fn html_row(cells: Cells<'_>, row: usize, labels: &Labels, pictures: &Pictures) 
         "run_p50": cells.f64("guest_p50_ns", row),
         "first": cells.u64("first_exit", row),
         "last": cells.u64("last_exit", row),
-        "heat": pictures.heat(site),
+        "heat": null,
         "vmm_times": pictures.vmm_times(site),
         "run_times": pictures.run_times(site),
     }))
