@@ -82,6 +82,10 @@ pub fn run(args: &Report) -> Result<u8> {
 /// Puts the report in its form, and where it goes.
 fn print(report: &analyzer::Report, trace: &Trace, args: &Report, top: Option<usize>) -> Result<()> {
     let rows = args.top.filter(|n| *n > 0);
+    // Tables of numbers have no place for what these forms say themselves.
+    if !matches!(args.format, Format::Text | Format::Html | Format::Json) {
+        warn(&report.warnings());
+    }
     let text = match (args.format, &args.output) {
         (Format::Parquet, None) => bail!("--format parquet needs -o FILE: it is not for terminals"),
         (Format::Parquet, Some(path)) if args.histograms => {
@@ -97,6 +101,13 @@ fn print(report: &analyzer::Report, trace: &Trace, args: &Report, top: Option<us
         (Format::Hgrm, _) => report.to_hgrm(),
     };
     write(&text, args.output.as_deref(), args.force)
+}
+
+/// Says what a reader must know who gets a file that does not say it.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("trapline: {warning}");
+    }
 }
 
 /// The exit status that conditions ask for; says which hold.

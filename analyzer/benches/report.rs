@@ -6,19 +6,23 @@
 //!
 //! With `TRAPLINE_DUCKDB=PYTHON`, a Python that has the module duckdb, DuckDB answers the question of the report by site
 //! (count, sum and quantiles of both times) from the exported Parquet of the same trace. Two more traces: 10,000 instructions to
-//! be named and disassembled, from this program's own code; and many sites with one exit each (`TRAPLINE_SITES`, 1,000,000).
+//! be named and disassembled, from this program's own code; and many sites with one exit each (`TRAPLINE_SITES`, 1,000,000), in every
+//! form that reports and exports have.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/tables/common.rs"]
 mod common;
+#[path = "report/forms.rs"]
+mod forms;
 
 use common::{Noise, SyntheticTrace, halted, header};
+use forms::FORMS;
 use object::{Object, ObjectSection};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use trapline_analyzer::{By, Report, SymbolFile, Symbols, export};
+use trapline_analyzer::{By, Report, SymbolFile, Symbols};
 use trapline_formats::{Event, ExitKind, Trace};
 
 const TASKS: [&str; 4] = ["decode", "site", "device", "export"];
@@ -61,8 +65,14 @@ fn main() {
     let cost = best("name", &instructions(&dir.path().join("name.trap")), RUNS);
     println!("\n{NAMED} sites named and disassembled: {cost}");
     let sites = std::env::var("TRAPLINE_SITES").map_or(1_000_000, |n| n.parse().unwrap());
-    let cost = best("site", &many_sites(&dir.path().join("sites.trap"), sites), 1);
-    println!("{sites} sites of one exit each: {cost}");
+    let many = many_sites(&dir.path().join("sites.trap"), sites);
+    println!("\n{sites} sites of one exit each: {}", best("site", &many, 1));
+    for form in FORMS {
+        let cost = best(form, &many, 1);
+        let out = many.with_extension(form);
+        println!("{form:<15} {cost}, a file of {} MiB", out.metadata().unwrap().len() >> 20);
+        std::fs::remove_file(out).unwrap();
+    }
 }
 
 /// What a process cost.
@@ -217,10 +227,8 @@ fn run(task: &str, path: &Path) {
             let named = report.table().column("symbol").unwrap().null_count();
             assert!(named < NAMED / 10, "{named} of {NAMED} have no name");
         }
-        _ => {
-            let out = path.with_extension("parquet");
-            export::parquet(&trace, &Symbols::none(), &out, true, &mut |_| {}).unwrap();
-        }
+        "export" => forms::write("parquet", &trace, &path.with_extension("parquet")),
+        form => forms::write(form, &trace, &path.with_extension(form)),
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();

@@ -26,6 +26,11 @@ pub enum AnalyzerError {
         /// Why not.
         reason: String,
     },
+    /// A picture of time is asked of a trace without times.
+    #[error(
+        "the trace has no times, and this format shows exits in time: pprof and folded stacks count them"
+    )]
+    NoTimes,
     /// A price list cannot be read.
     #[error("cannot take prices: {0}")]
     Prices(String),

@@ -10,8 +10,9 @@ use trapline_formats::{ExitKind, Site, Trace};
 /// What stands for the function of an instruction that no symbol file knows.
 pub(crate) const NO_SYMBOL: &str = "(no symbol)";
 
-/// What sites are called that are too many to have a name each.
+/// What sites are called that are too many to have a name each, and their number: no trace has so many sites.
 const OTHERS: &str = "(other sites)";
+const OTHER_SITES: u32 = u32::MAX;
 
 /// The names of one site, from the outside in: a stack of three. All of it is printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +80,12 @@ impl Labels {
         Self { known: sites.filter_map(label).collect(), other }
     }
 
-    /// The label of a site.
+    /// The number that a site goes by: its own, or the one of all that share a label.
+    pub(crate) fn number(&self, site: u32) -> u32 {
+        if self.known.contains_key(&site) { site } else { OTHER_SITES }
+    }
+
+    /// The label of a site, by its own number or by that of many.
     pub(crate) fn of(&self, site: u32) -> &Label {
         self.known.get(&site).unwrap_or(&self.other)
     }

@@ -74,7 +74,7 @@ fn at(ns: u64) -> Timestamp {
 type Who = (u32, Option<u32>);
 
 fn who(source: &Source<'_>, moment: Moment) -> Who {
-    (moment.site, source.callers(moment.exit).map(|(stack, _)| stack))
+    (source.labels.number(moment.site), source.callers(moment.exit).map(|(stack, _)| stack))
 }
 
 /// The stacks of a profile, each made once.

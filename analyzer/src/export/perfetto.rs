@@ -39,7 +39,7 @@ pub(super) fn write(source: &Source<'_>, out: &mut impl Write) -> Written {
                 let site = moment.site as usize;
                 let label = source.labels.of(moment.site);
                 let (start, end) = (moment.exit_ns(), moment.end_ns());
-                let name = SITE_NAMES + u64::from(moment.site);
+                let name = SITE_NAMES + u64::from(source.labels.number(moment.site));
                 let text = || format!("{}: {}", label.function, label.target);
                 if source.trace.sites().get(site).is_some_and(is_idle) {
                     stream.slice(IDLE, name, text, start, end);

@@ -4,6 +4,7 @@ use super::profile::Source;
 use super::proto::Message;
 use crate::cells::Cells;
 use crate::labels::Label;
+use crate::stack_costs::StackCost;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
@@ -17,8 +18,9 @@ const VALUES: [(&str, &str, &str); 5] = [
     ("cost", "nanoseconds", "cost_ns"),
     ("idle", "nanoseconds", "vmm_ns"),
 ];
-/// What a viewer shows first.
+/// What a viewer shows first; and where the trace has no times.
 const DEFAULT: &str = "cost";
+const UNTIMED: &str = "exits";
 
 /// Texts by number; the first is empty.
 struct Texts(BTreeMap<String, u64>);
@@ -59,9 +61,9 @@ fn profile(source: &Source<'_>) -> Message {
         let function = Message::default().number(1, id).number(2, texts.of(&name)).number(4, texts.of(&file));
         profile = profile.message(5, &function);
     }
-    let default = texts.of(DEFAULT);
-    let duration = source.report.totals().total_ns;
-    let profile = profile.number(10, duration).number(14, default);
+    let totals = source.report.totals();
+    let default = texts.of(if totals.timed_exits > 0 { DEFAULT } else { UNTIMED });
+    let profile = profile.number(10, totals.total_ns).number(14, default);
     texts.in_order().into_iter().fold(profile, |profile, text| profile.text(6, text))
 }
 
@@ -78,13 +80,17 @@ struct Sample<'a> {
 /// A sample per site; where call stacks are known, per site and stack.
 fn samples<'a>(source: &'a Source<'_>) -> Vec<Sample<'a>> {
     let cells = Cells(source.report.table());
+    let mut stacks: BTreeMap<u32, Vec<&StackCost>> = BTreeMap::new();
+    for stack in source.report.stacks() {
+        stacks.entry(stack.site).or_default().push(stack);
+    }
     let mut all = Vec::new();
     for row in 0..source.report.table().height() {
         let site = cells.u32("site", row);
         let label = site.map_or_else(|| source.labels.of_others(), |site| source.labels.of(site));
         let line = cells.str("source_line", row).unwrap_or_default();
         let address = cells.u64("instruction_address", row).unwrap_or(0);
-        let of_site: Vec<_> = source.report.stacks().iter().filter(|s| Some(s.site) == site).collect();
+        let of_site = site.and_then(|site| stacks.remove(&site)).unwrap_or_default();
         if of_site.is_empty() {
             all.push(Sample { label, line, address, stack: None, values: values(cells, row) });
         }

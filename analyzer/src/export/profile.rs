@@ -25,6 +25,13 @@ pub enum Profile {
     Folded,
 }
 
+impl Profile {
+    /// Whether it shows exits in time, not only what they cost.
+    fn is_in_time(self) -> bool {
+        matches!(self, Self::Firefox | Self::Perfetto)
+    }
+}
+
 /// What all profiles are made of.
 pub(super) struct Source<'a> {
     pub(super) trace: &'a Trace,
@@ -40,7 +47,8 @@ impl Source<'_> {
     }
 }
 
-/// Writes a profile. An existing file is an error unless `replace` is set. SCHEMA.md says what is in each.
+/// Writes a profile; gives back what a reader must know before believing it, safe for a terminal. An existing file is an error
+/// unless `replace` is set. SCHEMA.md says what is in each.
 pub fn profile(
     trace: &Trace,
     symbols: Symbols,
@@ -49,9 +57,13 @@ pub fn profile(
     path: &Path,
     replace: bool,
     progress: &mut dyn FnMut(u64),
-) -> Result<(), AnalyzerError> {
+) -> Result<Vec<String>, AnalyzerError> {
     let output = Output::create(path, replace)?;
     let report = Report::with(trace, Options { symbols, prices, ..Options::default() }, progress)?;
+    // Exits in time: without times the picture would be empty, and look like that of a guest that did nothing.
+    if kind.is_in_time() && report.totals().exits > 0 && report.totals().timed_exits == 0 {
+        return Err(AnalyzerError::NoTimes);
+    }
     let cells = Cells(report.table());
     let sites = (0..report.table().height()).filter_map(|row| cells.u32("site", row));
     let labels = Labels::new(trace, report.symbols(), &report.pci, sites);
@@ -66,7 +78,8 @@ pub fn profile(
     let error = |source| AnalyzerError::Output { action: "write", path: path.to_owned(), source };
     written?.and_then(|()| out.flush()).map_err(error)?;
     drop(out);
-    output.finish()
+    output.finish()?;
+    Ok(source.report.warnings())
 }
 
 /// What a profile's writer says: the first error is the trace's, the second one the disk's.

@@ -313,3 +313,26 @@ fn a_trace_without_exits_or_times_makes_a_profile_all_the_same() {
         assert!(Path::new(&out).exists());
     }
 }
+
+#[test]
+fn what_shows_time_refuses_a_trace_without_times_and_the_others_count_exits() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = Trace::open(&crate::odd::one_site(dir.path(), 7, false)).unwrap();
+    let export = |kind, out: &Path| profile(&trace, Symbols::none(), None, kind, out, false, &mut |_| {});
+    for kind in [Profile::Firefox, Profile::Perfetto] {
+        let out = dir.path().join(format!("{kind:?}"));
+        assert!(matches!(export(kind, &out), Err(AnalyzerError::NoTimes)));
+        assert!(!out.exists());
+    }
+    let out = dir.path().join("folded");
+    let warnings = export(Profile::Folded, &out).unwrap();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("TIMES MISSING"), "{warnings:?}");
+    assert!(std::fs::read_to_string(&out).unwrap().ends_with(" 7\n"));
+    let out = dir.path().join("pprof");
+    export(Profile::Pprof, &out).unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(out).unwrap()).read_to_end(&mut bytes).unwrap();
+    let pprof = Wire::read(&bytes);
+    let texts: Vec<_> = pprof.all(6).map(Field::text).collect();
+    assert_eq!(texts[pprof.one(14).unwrap().number() as usize], "exits", "what a viewer shows first");
+}
