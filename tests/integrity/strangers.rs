@@ -120,7 +120,8 @@ fn a_changed_trace_that_replays_faithfully_left_the_guest_as_the_recording_did()
     assert!(faithful > 0 && refused > 0 && diverged > 0, "{faithful} {refused} {diverged}");
 }
 
-/// Memory as far as the recording had it, and the vCPU.
+/// Memory as far as the recording had it, and the vCPU. Not the CPUID table: that is what the trace says of the host, and a row for which
+/// the guest never asked leaves no mark.
 fn assert_left_alike(host: &Host, recorded: &Machine, replayed: &Machine, what: &str) {
     for region in recorded.memory().regions() {
         let read = |machine: &Machine| {
@@ -129,6 +130,7 @@ fn assert_left_alike(host: &Host, recorded: &Machine, replayed: &Machine, what: 
         };
         assert!(read(recorded).unwrap() == read(replayed).unwrap(), "{what}: memory at {:#x}", region.gpa);
     }
-    let differences = recorded.dump(host.kvm).unwrap().differences(&replayed.dump(host.kvm).unwrap());
+    let mut differences = recorded.dump(host.kvm).unwrap().differences(&replayed.dump(host.kvm).unwrap());
+    differences.retain(|difference| !difference.starts_with("cpuid2 "));
     assert!(differences.is_empty(), "{what}:\n{}", differences.join("\n"));
 }

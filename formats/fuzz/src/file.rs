@@ -9,10 +9,13 @@ use std::path::PathBuf;
 pub struct File(fs::File);
 
 impl File {
-    /// An empty one, without a name.
+    /// An empty one. Its name is gone as soon as it is open.
     pub fn new() -> Self {
-        let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile());
-        Self(file.expect("a temporary file"))
+        let path = format!("/dev/shm/trapline-fuzz-{}", std::process::id());
+        let file =
+            fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path).expect("a file");
+        fs::remove_file(path).expect("its name");
+        Self(file)
     }
 
     /// Fills it with these bytes. Where it can be opened.
