@@ -79,6 +79,11 @@ impl Silence {
         self.shared.set(at.map_or(Plan::Quiet { exits }, |at| Plan::Kick { exits, at }));
     }
 
+    /// Whether the silence since so many exits has been noticed: it has lasted a beat.
+    pub(crate) fn is_noticed(&self, exits: u64) -> bool {
+        matches!(*self.shared.plan(), Plan::Kick { exits: e, .. } | Plan::Quiet { exits: e } if e == exits)
+    }
+
     /// The vCPU waits in HLT, or goes on.
     pub(crate) fn halted(&self, is_halted: bool) {
         *self.shared.plan() = if is_halted { Plan::Halted } else { Plan::Look };
@@ -178,6 +183,18 @@ mod tests {
         assert!(!is_kicked_within(SHORT), "nothing is due");
         silence.note(1);
         assert!(is_kicked_within(LONG), "the next silence goes unnoticed");
+    }
+
+    #[test]
+    fn a_silence_is_noticed_after_a_beat_and_is_over_with_the_next_exit() {
+        let silence = Silence::default();
+        silence.note(7);
+        assert!(!silence.is_noticed(7));
+        let _watch = SilenceWatch::start(&silence);
+        assert!(is_kicked_within(LONG), "the silence goes unnoticed");
+        assert!(silence.is_noticed(7) && !silence.is_noticed(8));
+        silence.kick_after(7, None);
+        assert!(silence.is_noticed(7));
     }
 
     #[test]
