@@ -71,6 +71,8 @@ impl Names {
         let known = well_known(space, address);
         let Some((device, register)) = self.in_trace(space, address) else { return known };
         let register = match known {
+            // "delay delay" says no more.
+            _ if register == device => Cow::Borrowed(""),
             Some(known) if register.is_empty() && known.device == device => known.register,
             _ => Cow::Borrowed(register),
         };
@@ -137,6 +139,8 @@ mod tests {
         let names = Names::new(&[range(0x3f8, 0x400, "COM1", ""), range(0x60, 0x61, "my device", "")]);
         assert_eq!(shown(&names, Space::Port, 0x3fd), "COM1/line status", "the register is well known");
         assert_eq!(shown(&names, Space::Port, 0x60), "my device/", "and the keyboard's is not its own");
+        let twice = Names::new(&[range(0x80, 0x81, "POST code", "POST code")]);
+        assert_eq!(shown(&twice, Space::Port, 0x80), "POST code/");
         assert_eq!(shown(&names, Space::Port, 0x64), "PS/2 controller/status, command");
     }
 

@@ -2,8 +2,8 @@
 
 use polars::prelude::KeyValueMetadata;
 
-/// Version of every table and of the JSON report. Version 0 makes no promises to later ones.
-pub const SCHEMA_VERSION: u32 = 0;
+/// Version of every table and of the JSON report: what may change within one, SCHEMA.md says.
+pub const SCHEMA_VERSION: u32 = 1;
 /// Name of the aggregated table.
 pub(crate) const REPORT: &str = "trapline.report";
 /// Name of the comparison of two reports.

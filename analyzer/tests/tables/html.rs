@@ -120,8 +120,8 @@ try {
   check("new and gone", ["new", "gone"].every(word => document.getElementById("sites").textContent.includes(word)));
   changed.click();
   check("all", rows().length === data.pairs.length && rows().length === 3);
-  document.querySelectorAll("#sites th button")[0].click();
-  const counts = rows().map(r => Number(r.children[0].textContent.replaceAll(",", "")));
+  document.querySelectorAll("#sites th button")[1].click();
+  const counts = rows().map(r => Number(r.children[1].textContent.replaceAll(",", "")));
   check("descending", counts.every((n, i) => i === 0 || counts[i - 1] >= n));
   filter.value = "no such thing"; filter.dispatchEvent(new Event("input"));
   check("filtered", rows().length === 0);
