@@ -120,7 +120,7 @@ fn status(reason: &EndReason, pc: &Pc) -> u8 {
         _ if !changes.is_empty() => FAILED,
         EndReason::Interrupted => INTERRUPTED,
         EndReason::Failed(why) => {
-            eprintln!("trapline: KVM could not go on: {why}");
+            eprintln!("trapline: the recording could not go on: {why}");
             FAILED
         }
         _ => 0,

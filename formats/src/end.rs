@@ -29,7 +29,7 @@ pub enum EndReason {
     Timeout,
     /// The user interrupted the recording (Ctrl-C).
     Interrupted,
-    /// KVM could not go on; in words.
+    /// The recording could not go on, for KVM or for want of room in a trace; in words.
     Failed(String),
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for EndReason {
             Self::MaxExits => f.write_str("the number of exits asked for was reached"),
             Self::Timeout => f.write_str("the time limit was reached"),
             Self::Interrupted => f.write_str("interrupted by the user"),
-            Self::Failed(why) => write!(f, "KVM could not go on: {}", why.escape_debug()),
+            Self::Failed(why) => write!(f, "the recording could not go on: {}", why.escape_debug()),
         }
     }
 }

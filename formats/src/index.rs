@@ -13,7 +13,7 @@ use crate::envelope::{
 };
 use crate::error::Malformed;
 use crate::exit::Site;
-use crate::reader::BlockPlace;
+use crate::reader::{BlockPlace, MAX_SITES};
 use crate::varint::{Cursor, put, put_delta};
 use std::fs::File;
 use std::io;
@@ -49,7 +49,8 @@ pub(crate) fn encode(blocks: &[BlockHeader], sites: &[Site]) -> Option<Vec<u8>> 
         first_exit = block.first_exit;
         bytes.extend_from_slice(&block.payload_crc.to_le_bytes());
     }
-    bytes.extend(postcard::to_stdvec(sites).ok()?);
+    let sites = postcard::to_stdvec(sites).ok().filter(|sites| sites.len() <= MAX_SITE_BYTES)?;
+    bytes.extend(sites);
     (bytes.len() <= MAX_BLOCK_BYTES as usize).then_some(bytes)
 }
 
@@ -120,7 +121,7 @@ fn decode(bytes: &[u8], end: u64) -> Result<Index, Malformed> {
         return Err(Malformed("its blocks do not fill the file"));
     }
     let rest = cursor.take(cursor.remaining())?;
-    if rest.len() > MAX_SITE_BYTES {
+    if rest.len() > MAX_SITE_BYTES || Cursor::new(rest).varint()? > MAX_SITES as u64 {
         return Err(Malformed("it has more sites than a reader holds"));
     }
     let sites = postcard::from_bytes(rest).map_err(|_| Malformed("its sites do not decode"))?;
@@ -171,6 +172,26 @@ mod tests {
         fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
             let _ = decode(&bytes, 16);
         }
+    }
+
+    #[test]
+    fn an_index_of_more_sites_than_a_dictionary_may_have_is_refused() {
+        let index = |sites: usize| {
+            let mut bytes = vec![0];
+            put(&mut bytes, sites as u64);
+            bytes.extend([0; 8].repeat(sites));
+            decode(&bytes, FILE_HEADER_BYTES as u64).map(|index| index.sites.len())
+        };
+        assert_eq!(index(MAX_SITES), Ok(MAX_SITES));
+        assert!(index(MAX_SITES + 1).is_err());
+    }
+
+    #[test]
+    fn sites_that_no_reader_takes_from_an_index_are_not_written_into_one() {
+        let mut sites: Vec<Site> = vec![postcard::from_bytes(&[0; 8]).unwrap()];
+        assert!(encode(&[], &sites).is_some());
+        sites[0].instruction.bytes = vec![0x90; MAX_SITE_BYTES];
+        assert!(encode(&[], &sites).is_none());
     }
 
     #[test]

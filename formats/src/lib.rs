@@ -58,7 +58,7 @@ pub use inputs::{InputChunk, InputEncoder};
 pub use keyframe::{CHANGES_PER_BLOCK, Change, Content, Keyframe, Pages, decode_changes, encode_changes};
 pub use preemption::{Preempt, Preemption, Spread};
 pub use prices::{Estimate, Price, PriceList, Unpriced};
-pub use reader::{BlockPlace, Damage, Keyframes, Trace};
+pub use reader::{BlockPlace, Damage, Keyframes, MAX_SITES, Trace};
 pub use state::{
     CONTROL_NAMES, CpuState, DebugRegisters, Difference, GENERAL_NAMES, PendingEvents, RFLAGS_RF, Registers,
     SEGMENT_NAMES, Segment, SystemRegisters,

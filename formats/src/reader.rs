@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use walk::{check_file_header, walk};
 
 /// A dictionary has no more sites than this: what a reader must be ready to hold.
-const MAX_SITES: usize = 1 << 20;
+pub const MAX_SITES: usize = 1 << 20;
 
 /// Where a block stands in the file.
 #[derive(Debug, Clone, Copy)]

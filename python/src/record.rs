@@ -78,7 +78,7 @@ pub fn record(py: Python<'_>, guest: &Bound<'_, PyAny>, flags: &Bound<'_, PyAny>
     let options = flags.options()?;
     let end = attended(py, |stop| run(boot, guest.memory(), &flags, options, stop))?;
     match end.map_err(|error| error.raise(py))?.reason {
-        EndReason::Failed(why) => Err(RecordError::new_err(format!("KVM could not go on: {why}"))),
+        EndReason::Failed(why) => Err(RecordError::new_err(format!("the recording could not go on: {why}"))),
         _ => Ok(()),
     }
 }

@@ -20,11 +20,13 @@ use crate::transfer::Transfers;
 use crate::unclaimed::UnclaimedCounts;
 use between::Positions;
 use fastrand::Rng;
-use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, Space};
+use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, MAX_SITES, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Console input is offered, and progress told, every so many exits: by count, so that it falls at the same exits again.
 const POLL_EXITS: u64 = 64;
+/// A recording with so many sites ends: every exit up to the next look around may be of a new one.
+const MOST_SITES: usize = MAX_SITES - 64 * POLL_EXITS as usize;
 /// IA32_TIME_STAMP_COUNTER (SDM vol. 4): the platform answers rewritten clock reads as it answers this MSR.
 const IA32_TSC: u32 = 0x10;
 
@@ -268,8 +270,13 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         if self.end.is_some() {
             return;
         }
-        self.end =
-            if self.exits >= self.max_exits { Some(EndReason::MaxExits) } else { self.stop.requested() };
+        self.end = if self.exits >= self.max_exits {
+            Some(EndReason::MaxExits)
+        } else if self.sites.sites().len() >= MOST_SITES {
+            Some(EndReason::Failed("its exits are of more sites than a trace holds".into()))
+        } else {
+            self.stop.requested()
+        };
     }
 
     /// Lets the devices read and write guest memory.

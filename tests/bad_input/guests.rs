@@ -1,6 +1,7 @@
 //! Guests that go wrong: the trace is whole, says so, and replays.
 
 use crate::program::{Folder, Ran, kvm};
+use trapline_formats::{MAX_SITES, Trace};
 
 #[test]
 fn a_triple_fault_is_told_and_replays() {
@@ -52,6 +53,26 @@ fn an_idt_that_points_nowhere_is_told_at_a_triple_fault() {
     says_where(&ran, "it faulted at 0x800a");
     says_where(&ran, "the interrupt descriptor table lies at 0x7ffff0000, up to offset 0xfff");
     folder.run(&["replay", "run.trap"]).says(0, &["faithful: 2 exits"]);
+}
+
+#[test]
+#[ignore = "takes minutes; docs/full-run.md"]
+fn a_guest_of_more_sites_than_a_trace_holds_ends_its_recording_which_is_whole_and_replays() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    // In 32-bit mode: mov edi, 0x10000000 ; l: mov [edi], al ; inc edi ; jmp l
+    folder.file("places.bin", &[0xbf, 0, 0, 0, 0x10, 0x88, 0x07, 0x47, 0xeb, 0xfb]);
+    let record = ["record", "--flat", "places.bin", "--mode", "32", "--memory", "1M"];
+    folder.run(&record).says(2, &["could not go on: its exits are of more sites than a trace holds"]);
+    let trace = Trace::open(&folder.path("run.trap")).unwrap();
+    assert_eq!(trace.damage(), None);
+    assert!(trace.sites().len() > MAX_SITES / 2 && trace.sites().len() <= MAX_SITES);
+    let exits: usize = trace.inputs_with_digests().map(|chunk| chunk.unwrap().0.len()).sum();
+    assert_eq!(trace.end().unwrap().exits, exits as u64);
+    let last = (exits - 1).to_string();
+    folder.run(&["replay", "run.trap", "--until", &last]).says(0, &["faithful"]);
 }
 
 #[test]
