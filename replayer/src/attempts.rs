@@ -72,9 +72,9 @@ impl<'a> Attempts<'a> {
         if !self.is_on || !self.is_due(address) {
             return Ok(Attempt::Failed);
         }
-        let (breakpoints, alarm) = match self.means.take() {
-            Some(means) => means,
-            None => (breakpoints(self.kvm)?, Alarm::of_this_thread()?),
+        let Some((breakpoints, alarm)) = self.means.take().or_else(|| self.find_means()) else {
+            self.is_on = false;
+            return Ok(Attempt::Failed);
         };
         let can_stop = can_stop(breakpoints, machine, &keyframe.cpu, address)?;
         let mut came = Ok(Attempt::Failed);
@@ -86,6 +86,11 @@ impl<'a> Attempts<'a> {
         }
         self.means = Some((breakpoints, alarm));
         came
+    }
+
+    /// What it takes. A host that refuses it refuses no replay.
+    fn find_means(&self) -> Option<(Breakpoints, Alarm)> {
+        Some((breakpoints(self.kvm).ok()?, Alarm::of_this_thread().ok()?))
     }
 
     fn is_due(&mut self, address: Gva) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::support::host::{Host, host};
 use crate::support::mutated::{Mutated, assert_diverged, assert_named};
-use crate::support::plain::PlainEvent;
+use crate::support::plain::{Plain, PlainEvent};
 use crate::support::recorded::record_every;
 use crate::support::replayed::try_replay;
 use std::num::NonZeroU64;
@@ -123,47 +123,81 @@ fn accessed_bits_alone_are_told_and_are_no_divergence() {
     assert_diverged(&mutated.divergence(&host), What::Memory, exit as usize);
 }
 
+/// Places in each guest at which the way to a keyframe is left out.
+const PLACES: u32 = 5;
+
 #[test]
 fn a_replay_goes_on_from_a_keyframe_that_is_carried_over_what_it_left_out() {
     let Some(host) = host() else { return };
-    for guest in [trapline_guests::pages_64(), trapline_guests::sse_64(), trapline_guests::timer_exits_64()] {
+    // Where a replay can try to come to such a keyframe by executing, it comes to an exit instead, of every kind.
+    let guests: [fn() -> Guest; 10] = [
+        trapline_guests::pages_64,
+        trapline_guests::sse_64,
+        trapline_guests::timer_exits_64,
+        trapline_guests::string_ports_64,
+        trapline_guests::mmio_wide_64,
+        trapline_guests::mmio_string_64,
+        trapline_guests::mmio_sse_64,
+        trapline_guests::msrs_64,
+        trapline_guests::popcnt_64,
+        trapline_guests::timer_hlt_64,
+    ];
+    for guest in guests.map(|guest| guest()) {
         let mut mutated = recording(&host, &guest);
-        let exits = mutated.plain.exits.len();
-        // The way from one exit to the keyframe after a later one is left out: the replay must be carried over it.
-        let (from, to) = (2, mutated.keyframe(1).keyframe.exit as usize);
-        let left_out = to - from;
-        let mut carried = Vec::new();
-        for exit in mutated.plain.exits.drain(from + 1..=to) {
-            carried.extend(exit.events.into_iter().filter(|e| matches!(e, PlainEvent::Keyframe(_))));
-        }
-        mutated.plain.exits[from].events.clear();
-        mutated.plain.exits[from].events.extend(carried);
-        let mut number = 0;
-        for (i, exit) in mutated.plain.exits.iter_mut().enumerate() {
-            exit.events.retain(|e| !matches!(e, PlainEvent::Checkpoint(c) if c.exit as usize != exits - 1));
-            for event in &mut exit.events {
-                match event {
-                    PlainEvent::Keyframe(plain) => {
-                        let (exit, carried) = (i as u64, i == from);
-                        plain.keyframe = Keyframe { number, exit, carried, ..plain.keyframe.clone() };
-                        number += 1;
-                    }
-                    PlainEvent::Checkpoint(checkpoint) => checkpoint.exit = i as u64,
-                    PlainEvent::Plain(_) => {}
-                }
+        let original = std::fs::read(&mutated.recorded.path).unwrap();
+        let events = mutated.plain.exits.iter().flat_map(|exit| &exit.events);
+        let keyframes = events.filter(|e| matches!(e, PlainEvent::Keyframe(_))).count() as u32;
+        for number in (1..keyframes).step_by(keyframes.div_ceil(PLACES).max(1) as usize) {
+            std::fs::write(&mutated.recorded.path, &original).unwrap();
+            mutated.plain = Plain::read(&mutated.recorded.path);
+            let exits = leave_out(&mut mutated, number);
+            mutated.write();
+            for from in [None, Some(exits - 1)] {
+                let options = ReplayOptions { from, ..ReplayOptions::default() };
+                let replayed = try_replay(&host, &mutated.recorded.path, &options)
+                    .unwrap_or_else(|divergence| panic!("{}, keyframe {number}: {divergence}", guest.name));
+                assert_eq!(replayed.exits, exits);
             }
         }
-        mutated.plain.console.clear();
-        mutated.plain.timing.clear();
-        mutated.plain.end.as_mut().unwrap().exits = (exits - left_out) as u64;
-        mutated.write();
-        for from in [None, Some(exits as u64 - left_out as u64 - 1)] {
-            let options = ReplayOptions { from, ..ReplayOptions::default() };
-            let replayed = try_replay(&host, &mutated.recorded.path, &options)
-                .unwrap_or_else(|divergence| panic!("{}: {divergence}", guest.name));
-            assert_eq!(replayed.exits, (exits - left_out) as u64);
+    }
+}
+
+/// Leaves out the way from an exit to the keyframe of this number, after a later one: a replay must be carried over it. Returns how many
+/// exits are left.
+fn leave_out(mutated: &mut Mutated, number: u32) -> u64 {
+    let to = mutated.keyframe(number).keyframe.exit as usize;
+    let plain = &mut mutated.plain;
+    let exits = plain.exits.len();
+    let address = |exit: usize| plain.sites[plain.exits[exit].site].instruction.address;
+    // Not from one part of an access to the next.
+    let from =
+        (to.saturating_sub(7)..to - 1).find(|&exit| address(exit) != address(exit + 1)).unwrap_or(to - 1);
+    let mut carried = Vec::new();
+    for exit in plain.exits.drain(from + 1..=to) {
+        carried.retain(|e| matches!(e, PlainEvent::Keyframe(_)));
+        carried.extend(exit.events.into_iter().skip_while(|e| !matches!(e, PlainEvent::Keyframe(_))));
+    }
+    plain.exits[from].events = carried;
+    let mut number = 0;
+    for (i, exit) in plain.exits.iter_mut().enumerate() {
+        exit.events.retain(|e| !matches!(e, PlainEvent::Checkpoint(c) if c.exit as usize != exits - 1));
+        for event in &mut exit.events {
+            match event {
+                PlainEvent::Keyframe(plain) => {
+                    let (exit, carried) = (i as u64, i == from);
+                    plain.keyframe = Keyframe { number, exit, carried, ..plain.keyframe.clone() };
+                    number += 1;
+                }
+                PlainEvent::Checkpoint(checkpoint) => checkpoint.exit = i as u64,
+                PlainEvent::Plain(_) => {}
+            }
         }
     }
+    plain.console.clear();
+    plain.timing.clear();
+    let left = (exits - (to - from)) as u64;
+    plain.end.as_mut().unwrap().exits = left;
+    left
 }
 
 #[test]
