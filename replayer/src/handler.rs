@@ -9,7 +9,8 @@ use crate::error::ReplayError;
 use crate::files::Files;
 use crate::memory_check::MemoryCheck;
 use crate::observer::Observer;
-use crate::replay::{Place, Progress, ReplayOptions, WATCHDOG_INTERVAL};
+use crate::replay::{Place, Progress, ReplayOptions};
+use crate::silence::Silence;
 use crate::source::Source;
 use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
@@ -74,10 +75,7 @@ pub(crate) struct ReplayHandler<'a, O> {
     tick_hz: u64,
     history: VecDeque<(u64, u32, Vec<u8>)>,
     divergence: Option<Divergence>,
-    /// Exits at the last kick: equal ones in a row mean silence.
-    exits_at_kick: Option<u64>,
-    silent_kicks: u32,
-    silence_limit: u32,
+    silence: Silence,
     observer: &'a mut O,
     /// The user wants no more.
     stop: &'a AtomicBool,
@@ -95,7 +93,6 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
         let recorded_sites = trace.sites();
-        let silence_limit = (options.silence.as_millis() / WATCHDOG_INTERVAL.as_millis()).max(1) as u32;
         let exits = source.first_exit();
         let by_site = recorded_sites.iter().zip(0u32..).collect();
         Self {
@@ -122,9 +119,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             tick_hz: place.tick_hz,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
-            exits_at_kick: None,
-            silent_kicks: 0,
-            silence_limit,
+            silence: Silence::new(options.silence),
             observer,
             stop: &options.stop,
             progress,
@@ -422,12 +417,7 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(ReplayError::Interrupted { exits: self.exits });
         }
-        if self.exits_at_kick.replace(self.exits) != Some(self.exits) {
-            self.silent_kicks = 0;
-            return Ok(Control::Continue);
-        }
-        self.silent_kicks += 1;
-        if self.silent_kicks < self.silence_limit {
+        if !self.silence.is_too_long(self.exits) {
             return Ok(Control::Continue);
         }
         self.source.advance();

@@ -27,6 +27,7 @@ mod memory_check;
 mod observer;
 mod page;
 mod replay;
+mod silence;
 mod source;
 mod start;
 mod suspicion;

@@ -31,7 +31,8 @@ pub struct ReplayOptions {
     pub from: Option<u64>,
     /// Stop after this exit.
     pub until: Option<u64>,
-    /// A guest that makes no exit for so long has diverged. A guest may compute for a long time: be generous.
+    /// A guest that makes no exit for so long, in processor time of its vCPU's thread, has diverged. A guest may compute for a long time: be
+    /// generous.
     pub silence: Duration,
     /// The images of the guest's disks, in their order, where the trace refers to them.
     pub disks: Vec<PathBuf>,

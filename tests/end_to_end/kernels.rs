@@ -229,14 +229,20 @@ fn linux_with_half_an_initial_ram_disk_says_so_and_replays_exactly() {
 
 #[test]
 fn debians_cloud_kernel_boots_and_replays_exactly_under_the_host_clock() {
-    let Some(host) = from(Extent::Full) else { return };
-    boots_and_replays(&host, &Boot::linux(&host, CLOUD, CLOUD_RAM), ClockMode::Host);
+    cloud(ClockMode::Host);
 }
 
 #[test]
 fn debians_cloud_kernel_boots_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    cloud(ClockMode::Virtual);
+}
+
+/// Not where kernel mode is interpreted: it takes an hour to unpack itself there (docs/kernels.md says how far it was seen to come).
+fn cloud(clock: ClockMode) {
     let Some(host) = from(Extent::Full) else { return };
-    boots_and_replays(&host, &Boot::linux(&host, CLOUD, CLOUD_RAM), ClockMode::Virtual);
+    if user_mode_can_call(host.kvm).unwrap() {
+        boots_and_replays(&host, &Boot::linux(&host, CLOUD, CLOUD_RAM), clock);
+    }
 }
 
 /// The host, where as much as this is asked for.

@@ -78,7 +78,7 @@ impl<O: Observer> ReplayHandler<'_, O> {
             return Err(ReplayError::Interrupted { exits: self.exits });
         }
         // It goes on, if without exits.
-        self.exits_at_kick = None;
+        self.silence.forget();
         let start = ticks();
         let attempt = self.attempts.make(machine, &mut self.memory, keyframe, changes)?;
         let came = matches!(attempt, Attempt::Came);
