@@ -209,6 +209,7 @@ fn duckdb(python: &str, parquet: &Path) -> Command {
 
 fn run(task: &str, path: &Path) {
     let trace = Trace::open(path).unwrap();
+    assert_eq!(trace.damage(), None, "all of it is measured");
     match task {
         "decode" => {
             let exits: u64 = trace
