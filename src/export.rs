@@ -4,7 +4,7 @@ use crate::args::{Export, ExportFormat};
 use crate::progress;
 use anyhow::Result;
 use trapline_analyzer::export::{self, Profile};
-use trapline_formats::{Damage, Trace};
+use trapline_formats::Trace;
 
 /// Runs the verb.
 pub fn run(args: &Export) -> Result<u8> {
@@ -28,15 +28,11 @@ pub fn run(args: &Export) -> Result<u8> {
         ExportFormat::Perfetto => profile(Profile::Perfetto),
         ExportFormat::Pprof => profile(Profile::Pprof),
         ExportFormat::Folded => profile(Profile::Folded),
-        ExportFormat::Parquet => export::parquet(&trace, &symbols, path, force, &mut progress)
-            .map(|done| done.damage.map(|damage| cut(done.exits, &damage)).into_iter().collect()),
+        ExportFormat::Parquet => {
+            export::parquet(&trace, &symbols, path, force, &mut progress).map(|done| done.warnings())
+        }
     };
     bar.finish_and_clear();
     crate::report::warn(&result?);
     Ok(0)
-}
-
-fn cut(exits: u64, damage: &Damage) -> String {
-    let reason = crate::safe::text(&damage.reason);
-    format!("TRUNCATED: only the first {exits} exits can be read. At byte {:#x}: {reason}.", damage.offset)
 }

@@ -15,6 +15,7 @@ use crate::output::Output;
 use crate::schema;
 use crate::symbols::Symbols;
 use crate::tables;
+use crate::text::truncated;
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{DataFrame, ParquetWriter, PolarsError};
 use std::fs::File;
@@ -32,6 +33,13 @@ pub struct Exported {
     pub exits: u64,
     /// What is wrong with the tail of the trace: the table ends before it.
     pub damage: Option<Damage>,
+}
+
+impl Exported {
+    /// What a reader must know before believing it; safe for a terminal.
+    pub fn warnings(&self) -> Vec<String> {
+        self.damage.iter().map(|damage| truncated(self.exits, damage)).collect()
+    }
 }
 
 /// Writes all exits of a trace to a Parquet file, a row group at a time; tells `progress` the number of exits written.

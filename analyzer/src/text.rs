@@ -11,6 +11,7 @@ mod suggestions;
 mod unclaimed;
 
 use crate::report::Report;
+pub(crate) use head::truncated;
 use layout::fit;
 pub(crate) use numbers::count;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BlockType};
 use trapline_formats::{ClockMode, Preempt, Preemption, Spread, Trace};
 use trapline_machine::doctor::{user_mode_can_call, window_is_prompt};
-use trapline_machine::{Convention, Kvm, describe_host, open_and_probe};
+use trapline_machine::{Convention, Kvm, describe_host, open_and_probe, process_time, thread_time};
 use trapline_recorder::devices::virtio::{self, disk::Disk};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::guest::{firmware, flat};
@@ -155,10 +155,10 @@ pub struct Run {
 
 impl Run {
     fn of<T>(exits: impl FnOnce(&T) -> u64, what: impl FnOnce() -> T) -> (Self, T) {
-        let (cpu, all_cpu) = (cpu_time(THREAD), cpu_time(PROCESS));
+        let (cpu, all_cpu) = (thread_time(), process_time());
         let (time, result) = timed(what);
-        let cpu = cpu_time(THREAD).saturating_sub(cpu);
-        let all_cpu = cpu_time(PROCESS).saturating_sub(all_cpu);
+        let cpu = thread_time().saturating_sub(cpu);
+        let all_cpu = process_time().saturating_sub(all_cpu);
         (Self { exits: exits(&result), time, cpu, all_cpu }, result)
     }
 
@@ -251,15 +251,4 @@ fn timed<T>(what: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = what();
     (start.elapsed(), result)
-}
-
-const THREAD: libc::clockid_t = libc::CLOCK_THREAD_CPUTIME_ID;
-const PROCESS: libc::clockid_t = libc::CLOCK_PROCESS_CPUTIME_ID;
-
-/// Processor time of the calling thread, or of all.
-fn cpu_time(clock: libc::clockid_t) -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime writes one timespec, which is exclusively ours.
-    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -161,6 +161,13 @@ pub struct DebugRegisters {
     pub dr7: u64,
 }
 
+impl DebugRegisters {
+    /// Whether DR7 switches a breakpoint on (SDM vol. 3, 18.2.4).
+    pub fn has_breakpoints(&self) -> bool {
+        self.dr7 & 0xff != 0
+    }
+}
+
 /// The complete state of a vCPU. Restoring it and saving it again yields an equal value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CpuState {

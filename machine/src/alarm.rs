@@ -1,19 +1,28 @@
-//! An alarm: kicks the thread that set it once that has computed for a time.
+//! An alarm: kicks the thread that set it once a time has passed.
 
 use crate::error::MachineError;
+use crate::ioctl::check;
 use crate::kick;
-use std::io::Error;
 use std::ptr;
 use std::time::Duration;
 
-/// Kicks the thread that made it when that has used so much time of a processor, in the guest or outside. What other programs use
-/// while it waits for its turn does not count, so that a busy machine does the same as one that is not.
+/// Kicks the thread that made it.
 #[derive(Debug)]
 pub struct Alarm(libc::timer_t);
 
 impl Alarm {
-    /// An alarm of the calling thread, not set.
+    /// An alarm of the calling thread, not set, for when that has used so much time of a processor, in the guest or outside. What other
+    /// programs use while it waits for its turn does not count, so that a busy machine does the same as one that is not.
     pub fn of_this_thread() -> Result<Self, MachineError> {
+        Self::by(libc::CLOCK_THREAD_CPUTIME_ID)
+    }
+
+    /// An alarm of the calling thread, not set, for when so much time has passed, whoever used it.
+    pub(crate) fn of_the_wall() -> Result<Self, MachineError> {
+        Self::by(libc::CLOCK_MONOTONIC)
+    }
+
+    fn by(clock: libc::clockid_t) -> Result<Self, MachineError> {
         kick::install();
         let mut timer = ptr::null_mut();
         // SAFETY: `event` is zeroed where it is not set, which every field allows; both pointers live through the call; gettid has no
@@ -23,28 +32,34 @@ impl Alarm {
             event.sigev_notify = libc::SIGEV_THREAD_ID;
             event.sigev_signo = kick::signal();
             event.sigev_notify_thread_id = libc::gettid();
-            libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer)
+            libc::timer_create(clock, &raw mut event, &raw mut timer)
         };
-        checked("timer_create", result).map(|()| Self(timer))
+        check("timer_create", result).map(|()| Self(timer))
     }
 
     /// Kicks once, after so much time.
     pub fn set(&self, time: Duration) -> Result<(), MachineError> {
-        let value =
-            libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() };
-        self.set_to(value)
+        self.set_to(time, Duration::ZERO)
+    }
+
+    /// Kicks after so much time, and again and again from then on.
+    pub(crate) fn repeat(&self, first: Duration, then: Duration) -> Result<(), MachineError> {
+        self.set_to(first, then)
     }
 
     /// Does not kick. A kick may be on its way.
     pub fn clear(&self) -> Result<(), MachineError> {
-        self.set_to(libc::timespec { tv_sec: 0, tv_nsec: 0 })
+        self.set_to(Duration::ZERO, Duration::ZERO)
     }
 
-    fn set_to(&self, value: libc::timespec) -> Result<(), MachineError> {
-        let once =
-            libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        // SAFETY: the timer lives until `self` is dropped, and `once` through the call.
-        checked("timer_settime", unsafe { libc::timer_settime(self.0, 0, &raw const once, ptr::null_mut()) })
+    fn set_to(&self, first: Duration, then: Duration) -> Result<(), MachineError> {
+        let spec = |time: Duration| libc::timespec {
+            tv_sec: time.as_secs() as libc::time_t,
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        let when = libc::itimerspec { it_interval: spec(then), it_value: spec(first) };
+        // SAFETY: the timer lives until `self` is dropped, and `when` through the call.
+        check("timer_settime", unsafe { libc::timer_settime(self.0, 0, &raw const when, ptr::null_mut()) })
     }
 }
 
@@ -53,10 +68,6 @@ impl Drop for Alarm {
         // SAFETY: made by timer_create and deleted nowhere else.
         unsafe { libc::timer_delete(self.0) };
     }
-}
-
-fn checked(request: &'static str, result: libc::c_int) -> Result<(), MachineError> {
-    if result == 0 { Ok(()) } else { Err(MachineError::Refused { request, source: Error::last_os_error() }) }
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ ioctl_ior_nr!(KVM_GET_SREGS2, KVMIO, 0xcc, kvm_sregs2);
 ioctl_iow_nr!(KVM_SET_SREGS2, KVMIO, 0xcd, kvm_sregs2);
 ioctl_iow_nr!(KVM_SET_DEVICE_ATTR, KVMIO, 0xe1, kvm_device_attr);
 
-fn check(request: &'static str, result: i32) -> Result<(), MachineError> {
+/// What a request of the C library came to.
+pub(crate) fn check(request: &'static str, result: i32) -> Result<(), MachineError> {
     if result == 0 {
         Ok(())
     } else {

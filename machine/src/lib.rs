@@ -52,4 +52,4 @@ pub use msr::ALLOWED as MSRS_ALLOWED;
 pub use probe::open_and_probe;
 pub use site::SiteTable;
 pub use tap::open_tap;
-pub use ticks::{thread_time, ticks};
+pub use ticks::{process_time, thread_time, ticks};

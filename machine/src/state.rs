@@ -67,10 +67,15 @@ fn is_narrow(vcpu: &VcpuFd, index: u32) -> bool {
     kept.is_ok_and(|kept| kept.first().is_some_and(|(_, value)| *value != HIGH))
 }
 
+/// The debug registers.
+pub(crate) fn debug(vcpu: &VcpuFd) -> Result<DebugRegisters, MachineError> {
+    let debug = vcpu.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?;
+    Ok(DebugRegisters { addresses: debug.db, dr6: debug.dr6, dr7: debug.dr7 })
+}
+
 /// Saves the complete state. The vCPU must have no unfinished I/O.
 pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, MachineError> {
     let xsave = vcpu.get_xsave().map_err(refused("KVM_GET_XSAVE"))?;
-    let debug = vcpu.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?;
     let mut msrs = msr::get(vcpu, &layout.msrs)?;
     msrs.sort_unstable();
     for (_, value) in msrs.iter_mut().filter(|(index, _)| layout.narrow.contains(index)) {
@@ -87,7 +92,7 @@ pub(crate) fn save(vcpu: &VcpuFd, layout: &StateLayout) -> Result<CpuState, Mach
         )?,
         xcr0: if layout.xcrs { xcr0(&vcpu.get_xcrs().map_err(refused("KVM_GET_XCRS"))?) } else { 1 },
         events: from_events(&vcpu.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?),
-        debug: DebugRegisters { addresses: debug.db, dr6: debug.dr6, dr7: debug.dr7 },
+        debug: debug(vcpu)?,
         mp_state: vcpu.get_mp_state().map_err(refused("KVM_GET_MP_STATE"))?.mp_state,
     })
 }

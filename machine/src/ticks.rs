@@ -1,4 +1,4 @@
-//! The clock of the timing stream, the host's time stamp counter, and the clock of a thread's own time.
+//! The clock of the timing stream, the host's time stamp counter, and those of processor time.
 
 use std::time::Duration;
 
@@ -12,8 +12,17 @@ pub fn ticks() -> u64 {
 
 /// The processor time of the calling thread so far, that of the guest it runs included.
 pub fn thread_time() -> Duration {
+    time(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// The processor time of all threads so far, the kernel's work for them included.
+pub fn process_time() -> Duration {
+    time(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn time(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime writes one timespec, which is exclusively ours. The clock exists on every Linux: it cannot fail.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    // SAFETY: clock_gettime writes one timespec, which is exclusively ours. Both clocks exist on every Linux: it cannot fail.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

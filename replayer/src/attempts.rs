@@ -27,8 +27,6 @@ const TIME: Duration = Duration::from_millis(1);
 const MOST_SKIPPED: u32 = 64;
 /// RFLAGS.TF, with which a guest steps itself (SDM vol. 1, 3.4.3.3).
 const RFLAGS_TF: u64 = 1 << 8;
-/// The breakpoints that DR7 switches on.
-const ENABLED: u64 = 0xff;
 
 /// What came of an attempt.
 pub(crate) enum Attempt {
@@ -123,7 +121,7 @@ fn can_stop(
     let is_hit = if cpu.system.is_user_mode() { breakpoints.user } else { breakpoints.kernel };
     // With RF, and in the shadow of MOV SS, no breakpoint is hit.
     let is_passed = cpu.registers.rflags & (RFLAGS_RF | RFLAGS_TF) != 0 || cpu.events.shadow != 0;
-    let is_taken = cpu.debug.dr7 & ENABLED != 0 || machine.uses_breakpoints()?;
+    let is_taken = cpu.debug.has_breakpoints() || machine.uses_breakpoints()?;
     Ok(is_hit && !is_passed && !is_taken && machine.stops_at(address, cpu.system.mode()))
 }
 

@@ -5,7 +5,7 @@ use super::layout::{self, Column};
 use super::numbers::{bar, count, counted, duration, percent, percentages, size};
 use crate::report::Report;
 use std::fmt::Display;
-use trapline_formats::{ClockMode, printable};
+use trapline_formats::{ClockMode, Damage, printable};
 
 /// Files and warnings of one sort that are shown; JSON has all.
 const FEW: usize = 8;
@@ -80,11 +80,7 @@ impl Report {
         let exits = count(report.totals.exits);
         let mut warnings = Vec::new();
         match (&report.damage, &report.end) {
-            (Some(damage), _) => warnings.push(format!(
-                "TRUNCATED: only the first {exits} exits can be read. At byte {:#x}: {}.",
-                damage.offset,
-                safe(&damage.reason)
-            )),
+            (Some(damage), _) => warnings.push(truncated(report.totals.exits, damage)),
             (None, None) => warnings.push(format!(
                 "NO END: the recorder was stopped before it could say how the guest ended. {exits} exits are here."
             )),
@@ -224,6 +220,12 @@ impl Report {
              entry. KVM_RUN: from its entry to its return, which is the guest's own computing and the exit path together."
         )
     }
+}
+
+/// That a trace is damaged behind so many exits.
+pub(crate) fn truncated(exits: u64, damage: &Damage) -> String {
+    let (exits, reason) = (count(exits), safe(&damage.reason));
+    format!("TRUNCATED: only the first {exits} exits can be read. At byte {:#x}: {reason}.", damage.offset)
 }
 
 /// Text of the trace on a terminal.

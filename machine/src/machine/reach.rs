@@ -1,10 +1,9 @@
 //! A place between two exits, reached by executing: a breakpoint at it, and single steps away from it.
 
 use super::Machine;
-use crate::code::CodeSegment;
 use crate::convention::decoder;
 use crate::error::{MachineError, refused};
-use crate::{ioctl, kick};
+use crate::{ioctl, kick, state};
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 use kvm_bindings::{
     KVM_EXIT_DEBUG, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, kvm_guest_debug, kvm_guest_debug_arch,
@@ -15,8 +14,6 @@ use trapline_formats::{CpuMode, Gva};
 /// DR7 with one breakpoint, on execution (SDM vol. 3, 18.2.4): G0 and the bit that is always set; GD, so that a guest that touches
 /// debug registers, which it would find to be others, is stopped instead.
 const DR7: u64 = 1 << 1 | 1 << 10 | 1 << 13;
-/// The breakpoints that DR7 switches on.
-const ENABLED: u64 = 0xff;
 
 impl Machine {
     /// Runs the guest until it is about to execute the instruction at this linear address. False: something else came first, an exit
@@ -47,9 +44,8 @@ impl Machine {
     pub fn step_plainly(&mut self) -> Result<bool, MachineError> {
         let rip = self.registers().rip;
         let segment = self.read_code_segment()?;
-        let Some(next) = self.instruction_at(segment, rip).and_then(|x86| ways_on(&x86)) else {
-            return Ok(false);
-        };
+        let x86 = self.decode_at(Gva(segment.linear(rip)), segment.mode, rip);
+        let Some(next) = ways_on(&x86) else { return Ok(false) };
         let entered = self.step()?;
         // In a fault's handler, the trap flag would be among the flags that were saved.
         let is_step = entered.is_ok() && self.run.get().exit_reason == KVM_EXIT_DEBUG;
@@ -58,25 +54,22 @@ impl Machine {
 
     /// Whether the guest uses breakpoints of its own, which ours would replace.
     pub fn uses_breakpoints(&self) -> Result<bool, MachineError> {
-        let debug = self.vcpu.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?;
-        Ok(debug.dr7 & ENABLED != 0)
+        Ok(state::debug(&self.vcpu)?.has_breakpoints())
     }
 
     /// Whether a breakpoint at this address is hit whenever the guest comes there, as its page tables are now: there is an instruction,
     /// and no repeated one, where it is hit before the first iteration only.
     pub fn stops_at(&self, address: Gva, mode: CpuMode) -> bool {
-        let mut bytes = [0; 15];
-        let read = self.read_linear(address, &mut bytes);
-        let x86 = decoder(&bytes[..read], mode, address.0).decode();
+        let x86 = self.decode_at(address, mode, address.0);
         let repeats = x86.is_string_instruction() && (x86.has_rep_prefix() || x86.has_repne_prefix());
         !x86.is_invalid() && !repeats
     }
 
-    fn instruction_at(&self, segment: CodeSegment, rip: u64) -> Option<Instruction> {
+    /// What stands at a linear address, as an instruction at this RIP.
+    fn decode_at(&self, address: Gva, mode: CpuMode, rip: u64) -> Instruction {
         let mut bytes = [0; 15];
-        let read = self.read_linear(Gva(segment.linear(rip)), &mut bytes);
-        let x86 = decoder(&bytes[..read], segment.mode, rip).decode();
-        (!x86.is_invalid()).then_some(x86)
+        let read = self.read_linear(address, &mut bytes);
+        decoder(&bytes[..read], mode, rip).decode()
     }
 
     fn break_at(&self, address: Option<Gva>) -> Result<(), MachineError> {
@@ -169,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_sees_the_trap_flag_or_is_swallowed_is_not_plain() {
-        let cases: [&[u8]; 15] = [
+        let cases: [&[u8]; 17] = [
             &[0x9c],             // pushf
             &[0x9d],             // popf
             &[0x48, 0xcf],       // iretq
@@ -185,6 +178,8 @@ mod tests {
             &[0xe6, 0x80],       // out 0x80, al
             &[0x0f, 0x31],       // rdtsc
             &[0xff, 0xe0],       // jmp rax
+            &[0x06],             // none in 64-bit mode
+            &[],                 // nothing mapped
         ];
         for bytes in cases {
             assert_eq!(ways(bytes), None, "{bytes:x?}");
