@@ -4,14 +4,11 @@
 usage: trapread.py run.trap            everything in it, as one JSON object (SPEC.md, appendix B)
        trapread.py run.trap --exits    a line for each exit, as `trapline inspect run.trap --exits 0.. --json`
 """
-import json
-import struct
-import sys
+import json, struct, sys
 import zstandard
 
 # SPEC.md 4: postcard. Types: U8, U (unsigned), I (signed), S (text), F (bool); [T], (T, ...), {field: T}, Opt, Enum.
 U8, U, I, S, F = "u8", "u", "i", "s", "f"
-
 Opt, Enum = (type(name, (), {"__init__": lambda self, of: setattr(self, "of", of)}) for name in ("Opt", "Enum"))
 def names(words): return Enum(dict.fromkeys(words.split()))
 
@@ -141,7 +138,10 @@ def digests(data, sites_of_exits, registers):  # SPEC.md 6.3
                 before[register] = data.delta(before[register])
         slots[site % 1024] = (site, before)
         registers.append(before)
-    return data.value([CHECKPOINT])
+    checkpoints = data.value([CHECKPOINT])
+    lists = [pages for checkpoint in checkpoints if checkpoint["memory"] != "None" for pages in checkpoint["memory"].values()]
+    assert all(a[0] < b[0] for pages in lists for a, b in zip(pages, pages[1:])), "pages do not ascend"
+    return checkpoints
 
 def read(file):
     t = dict(blocks=[], start_pages=[], sites=[], exits=[], events=[], timing=[], registers=[], checkpoints=[], console=[],

@@ -11,7 +11,9 @@
 use crate::error::Malformed;
 use crate::state::{CpuState, RFLAGS_RF, Registers};
 use crate::varint::{Cursor, put, put_delta};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Registers compared at every exit: the flags and the general ones.
 pub const COMPARED: usize = 17;
@@ -58,9 +60,35 @@ pub enum MemoryDigest {
     /// It was not looked at.
     None,
     /// The pages that are not all zeros: pages that the guest never wrote are compared too.
-    All(Vec<(u64, u64)>),
+    All(#[serde(deserialize_with = "ascending")] Vec<(u64, u64)>),
     /// The pages whose content is another than when memory was last looked at, for a checkpoint or a keyframe, or than at the start.
-    Changed(Vec<(u64, u64)>),
+    Changed(#[serde(deserialize_with = "ascending")] Vec<(u64, u64)>),
+}
+
+/// Pages in ascending order, and no others: a page named over and over would take next to nothing in the file, and gigabytes here.
+fn ascending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u64, u64)>, D::Error> {
+    struct Pages;
+
+    impl<'de> Visitor<'de> for Pages {
+        type Value = Vec<(u64, u64)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("pages in ascending order")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut pages: Self::Value = Vec::new();
+            while let Some(page) = list.next_element::<(u64, u64)>()? {
+                if pages.last().is_some_and(|last| last.0 >= page.0) {
+                    return Err(de::Error::custom("pages do not ascend"));
+                }
+                pages.push(page);
+            }
+            Ok(pages)
+        }
+    }
+
+    deserializer.deserialize_seq(Pages)
 }
 
 /// Sites are folded into this many slots: the predictions stay in the cache however many sites there are.
@@ -294,6 +322,21 @@ mod tests {
         };
         assert_eq!(chunk(60).unwrap().checkpoints.len(), 60);
         assert!(chunk(64).is_err());
+    }
+
+    #[test]
+    fn pages_that_do_not_ascend_are_malformed() {
+        let chunk = |pages: Vec<(u64, u64)>| {
+            let mut encoder = DigestEncoder::default();
+            for memory in [MemoryDigest::All(pages.clone()), MemoryDigest::Changed(pages)] {
+                encoder.checkpoint(Checkpoint { exit: 0, cpu: CpuState::default(), memory });
+            }
+            DigestDecoder::default().decode(0, &encoder.take(), std::iter::empty())
+        };
+        let pages = vec![(0, 9), (1, 9), (u64::MAX, 9)];
+        assert_eq!(chunk(pages.clone()).unwrap().checkpoints[1].memory, MemoryDigest::Changed(pages));
+        assert!(chunk(vec![(1, 9), (1, 9)]).is_err());
+        assert!(chunk(vec![(1, 9), (0, 9)]).is_err());
     }
 
     #[test]
