@@ -1,9 +1,8 @@
 //! Instructions as text.
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, FormatterTextKind, NasmFormatter};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use trapline_formats::{ExitKind, Rewrite, Site};
+use trapline_formats::{ExitKind, Instruction, Rewrite, Site, disassemble};
 
 /// A site's instruction: its bytes and its text in NASM syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,39 +72,10 @@ impl<'a> Disassembler<'a> {
     }
 }
 
-/// The text of the first instruction in `bytes` and its length; no text and no bytes too many where there is none.
+/// The text of the first instruction in `bytes` and its length; no text and all bytes where there is none.
 fn decode(site: &Site, bytes: &[u8]) -> (Option<String>, usize) {
-    let mut decoder = Decoder::with_ip(
-        site.instruction.mode.bits(),
-        bytes,
-        site.instruction.address.0,
-        DecoderOptions::NONE,
-    );
-    if !decoder.can_decode() {
-        return (None, bytes.len());
-    }
-    let instruction = decoder.decode();
-    if instruction.is_invalid() {
-        return (None, bytes.len());
-    }
-    let mut formatter = NasmFormatter::new();
-    let options = formatter.options_mut();
-    options.set_hex_prefix("0x");
-    options.set_hex_suffix("");
-    options.set_uppercase_hex(false);
-    options.set_space_after_operand_separator(true);
-    let mut text = Plain::default();
-    formatter.format(&instruction, &mut text);
-    (Some(text.0), instruction.len())
-}
-
-#[derive(Default)]
-struct Plain(String);
-
-impl iced_x86::FormatterOutput for Plain {
-    fn write(&mut self, text: &str, _: FormatterTextKind) {
-        self.0.push_str(text);
-    }
+    let Instruction { mode, address, .. } = site.instruction;
+    disassemble(bytes, mode, address.0).map_or((None, bytes.len()), |(length, text)| (Some(text), length))
 }
 
 /// Bytes in hexadecimal, without separators.
@@ -120,7 +90,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trapline_formats::{CpuMode, Gva, Instruction};
+    use trapline_formats::{CpuMode, Gva};
 
     fn site(kind: ExitKind, mode: CpuMode, bytes: &[u8]) -> Site {
         let instruction = Instruction { address: Gva(0x2010), bytes: bytes.to_vec(), mode, cpl: 0 };

@@ -89,9 +89,9 @@ impl Predictor {
     }
 }
 
+/// Up to eight bytes, little-endian, as a number. By width: a copy of unknown length is a call.
 #[inline]
-fn scalar(data: &[u8]) -> u64 {
-    // By width: a copy of unknown length is a call.
+pub fn scalar(data: &[u8]) -> u64 {
     match *data {
         [a] => a.into(),
         [a, b] => u16::from_le_bytes([a, b]).into(),

@@ -54,7 +54,7 @@ pub use exit::{CpuMode, Event, Exit, ExitKind, Instruction, Site};
 pub use header::{
     ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, StandIns, Suspect,
 };
-pub use inputs::{InputChunk, InputEncoder};
+pub use inputs::{InputChunk, InputEncoder, scalar};
 pub use keyframe::{CHANGES_PER_BLOCK, Change, Content, Keyframe, Pages, decode_changes, encode_changes};
 pub use preemption::{Preempt, Preemption, Spread};
 pub use prices::{Estimate, Price, PriceList, Unpriced};

@@ -1,7 +1,7 @@
 //! One exit, taken out of `kvm_run`, and its answer put back.
 
 use kvm_bindings::kvm_run;
-use trapline_formats::ExitKind;
+use trapline_formats::{ExitKind, scalar};
 
 /// An exit that the guest caused.
 #[derive(Debug)]
@@ -122,21 +122,6 @@ impl Exit {
     /// An exit that turned out to be a rewritten clock read: its data becomes the eight bytes of the clock.
     pub(crate) fn become_clock_read(&mut self) {
         self.set_read(ExitKind::ClockRead, 0, 8, 8);
-    }
-}
-
-/// Up to eight bytes as a number. By width: a copy of unknown length is a call.
-#[inline]
-fn scalar(data: &[u8]) -> u64 {
-    match *data {
-        [a] => a.into(),
-        [a, b] => u16::from_le_bytes([a, b]).into(),
-        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
-        _ => {
-            let mut all = [0; 8];
-            all[..data.len()].copy_from_slice(data);
-            u64::from_le_bytes(all)
-        }
     }
 }
 

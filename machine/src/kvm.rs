@@ -2,6 +2,7 @@
 
 use crate::doctor::Trouble;
 use crate::error::{MachineError, refused};
+use kvm_bindings::kvm_enable_cap;
 use kvm_ioctls::{Cap, Kvm};
 use std::fs;
 use std::path::Path;
@@ -69,5 +70,13 @@ pub(crate) fn create_vm(kvm: &Kvm) -> Result<kvm_ioctls::VmFd, MachineError> {
     // Intel's real-mode emulation without unrestricted guest needs three pages; below the firmware at the top of 4 GiB,
     // where QEMU and every other VMM puts them (KVM API 4.27).
     let _ = vm.set_tss_address(0xfffb_d000);
+    if has(kvm, CAP_EXIT_ON_EMULATION_FAILURE) {
+        let cap = kvm_enable_cap {
+            cap: CAP_EXIT_ON_EMULATION_FAILURE as u32,
+            args: [1, 0, 0, 0],
+            ..Default::default()
+        };
+        vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE)"))?;
+    }
     Ok(vm)
 }

@@ -18,7 +18,7 @@ use crate::convention::Convention;
 use crate::error::{MachineError, refused};
 use crate::exit::{Exit, RunPage};
 use crate::kick::{self, Armed};
-use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE, CAP_SREGS2};
+use crate::kvm::{self, CAP_SREGS2};
 use crate::memory::Memory;
 use crate::state::{self, StateLayout};
 use crate::ticks::ticks;
@@ -27,7 +27,6 @@ use crate::{code, cpuid, ioctl, msr};
 use kvm_bindings::{
     KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IRQ_WINDOW_OPEN,
     KVM_EXIT_MMIO, KVM_EXIT_SET_TPR, KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
-    kvm_enable_cap,
 };
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
 use rustix::io::Errno;
@@ -120,14 +119,6 @@ impl Machine {
         }
         let vm = kvm::create_vm(kvm)?;
         memory.register(&vm)?;
-        if kvm::has(kvm, CAP_EXIT_ON_EMULATION_FAILURE) {
-            let cap = kvm_enable_cap {
-                cap: CAP_EXIT_ON_EMULATION_FAILURE as u32,
-                args: [1, 0, 0, 0],
-                ..Default::default()
-            };
-            vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE)"))?;
-        }
         msr::filter(&vm, &config.msrs_allowed)?;
         let mut vcpu = vm.create_vcpu(0).map_err(refused("KVM_CREATE_VCPU"))?;
         cpuid::set(&vcpu, &config.cpuid)?;

@@ -163,44 +163,37 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
     }
 
     /// Runs without a log, until the guest or the options end it or an instruction that was made to exit at `port` does.
-    pub(crate) fn watch(mut self, port: Option<Port>) -> Result<Watched, RecorderError> {
+    pub(crate) fn watch(self, port: Option<Port>) -> Result<Watched, RecorderError> {
         let timer = HostTimer::start(&self.stop, self.options.timeout);
-        let clock = Clock::new(self.options.clock, self.header.tick_hz);
-        let silence = Silence::default();
         let nobody = &mut |_: Progress<'_>| {};
-        let handler = RecordHandler::new(
-            self.platform,
-            clock,
-            self.options,
-            self.hand_off,
-            (self.stop, silence),
-            nobody,
-        );
+        let (mut machine, handler) = self.without_log(nobody);
         let mut watch = Watch::new(handler, port);
-        let result = self.machine.run(&mut watch);
+        let result = machine.run(&mut watch);
         drop(timer);
-        watch.finish(result, &mut self.machine)
+        watch.finish(result, &mut machine)
     }
 
     /// Runs without a log, but timed: the mean VMM time of an exit, in ticks.
-    pub(crate) fn time(mut self) -> Result<f64, RecorderError> {
-        let clock = Clock::new(self.options.clock, self.header.tick_hz);
-        let silence = Silence::default();
+    pub(crate) fn time(self) -> Result<f64, RecorderError> {
         let nobody = &mut |_: Progress<'_>| {};
-        let handler = RecordHandler::new(
-            self.platform,
-            clock,
-            self.options,
-            self.hand_off,
-            (self.stop, silence),
-            nobody,
-        );
+        let (mut machine, handler) = self.without_log(nobody);
         let mut timed = Timed::new(handler);
-        self.machine.start_timing();
-        let result = self.machine.run(&mut timed);
+        machine.start_timing();
+        let result = machine.run(&mut timed);
         let mean = timed.mean();
-        timed.handler.finish(result, &mut self.machine)?;
+        timed.handler.finish(result, &mut machine)?;
         Ok(mean)
+    }
+
+    /// The machine, and what answers it where nothing is written down.
+    fn without_log<'a>(self, progress: &'a mut dyn FnMut(Progress<'_>)) -> (Machine, RecordHandler<'a, P>)
+    where
+        'p: 'a,
+    {
+        let clock = Clock::new(self.options.clock, self.header.tick_hz);
+        let stop = (self.stop, Silence::default());
+        let handler = RecordHandler::new(self.platform, clock, self.options, self.hand_off, stop, progress);
+        (self.machine, handler)
     }
 
     /// The machine, before the recording starts.

@@ -22,13 +22,12 @@ use super::tables::{self, Mode};
 use super::watchdog::Watchdog;
 use crate::error::{MachineError, refused};
 use crate::exit::RunPage;
-use crate::kvm::{self, CAP_EXIT_ON_EMULATION_FAILURE};
+use crate::kvm;
 use crate::memory::Memory;
 use crate::ticks::ticks;
 use crate::{ioctl, kick, msr};
 use kvm_bindings::{
-    CpuId, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, kvm_enable_cap, kvm_regs, kvm_sregs,
-    kvm_vcpu_events,
+    CpuId, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, kvm_regs, kvm_sregs, kvm_vcpu_events,
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use std::time::Duration;
@@ -100,14 +99,6 @@ impl Guest {
         let memory = Memory::new(&[MemoryRegion { gpa: 0, bytes: RAM_BYTES, readonly: false }])?;
         let vm = kvm::create_vm(kvm)?;
         memory.register(&vm)?;
-        if kvm::has(kvm, CAP_EXIT_ON_EMULATION_FAILURE) {
-            let cap = kvm_enable_cap {
-                cap: CAP_EXIT_ON_EMULATION_FAILURE as u32,
-                args: [1, 0, 0, 0],
-                ..Default::default()
-            };
-            vm.enable_cap(&cap).map_err(refused("KVM_ENABLE_CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE)"))?;
-        }
         match &setup.msrs {
             Msrs::Kvm => {}
             Msrs::KvmFirst => msr::report(&vm)?,
