@@ -62,20 +62,23 @@ pub enum Verb {
 
 /// The guest, and what it is booted with.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("guest").required(true).args(["firmware", "kernel", "multiboot", "flat"])))]
+#[command(group(ArgGroup::new("guest").required(true).multiple(true).args(["firmware", "kernel", "multiboot", "flat"])))]
 #[command(group(ArgGroup::new("booted").args(["kernel", "multiboot"])))]
 pub struct GuestArgs {
     /// Boot this firmware ROM from the reset vector.
-    #[arg(long, value_name = "ROM")]
+    #[arg(long, value_name = "ROM", conflicts_with_all = ["multiboot", "flat"])]
     pub firmware: Option<PathBuf>,
+    /// An option ROM for the firmware, as QEMU's `linuxboot.bin`, which boots the --kernel by its real-mode entry. Once for each.
+    #[arg(long, value_name = "FILE", requires = "firmware")]
+    pub option_rom: Vec<PathBuf>,
     /// Boot this kernel: a bzImage or an ELF file vmlinux.
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["multiboot", "flat"])]
     pub kernel: Option<PathBuf>,
     /// The kernel's initial RAM disk.
-    #[arg(long, value_name = "FILE", requires = "kernel", conflicts_with_all = ["firmware", "multiboot", "flat"])]
+    #[arg(long, value_name = "FILE", requires = "kernel", conflicts_with_all = ["multiboot", "flat"])]
     pub initrd: Option<PathBuf>,
     /// Boot this multiboot 1 kernel: a 32-bit ELF file, or any file whose header says where it goes.
-    #[arg(long, value_name = "ELF")]
+    #[arg(long, value_name = "ELF", conflicts_with = "flat")]
     pub multiboot: Option<PathBuf>,
     /// A module for the multiboot kernel, and the text that goes with it (without one, its name). Give it once for each.
     #[arg(long, value_name = "FILE[=TEXT]", requires = "multiboot", conflicts_with_all = ["firmware", "kernel", "flat"])]
@@ -84,7 +87,7 @@ pub struct GuestArgs {
     #[arg(long, default_value = "", value_name = "TEXT", requires = "booted", allow_hyphen_values = true)]
     pub cmdline: String,
     /// How the kernel is entered.
-    #[arg(long, default_value = "auto", requires = "kernel")]
+    #[arg(long, default_value = "auto", requires = "kernel", conflicts_with = "firmware")]
     pub protocol: BootProtocol,
     /// Load this flat image at 0x8000 and enter it there.
     #[arg(long, value_name = "FILE")]

@@ -29,8 +29,8 @@ pub fn run(args: &Learn) -> Result<u8> {
         until_console: until(args.until_console.as_deref())?,
         window_is_prompt: window_is_prompt(&kvm)?,
     };
-    let ram_bytes = guest.ram_bytes;
-    let platform = || Box::new(Pc::new(PcConfig::with_ram(ram_bytes))) as _;
+    let like = guest.clone();
+    let platform = || Box::new(Pc::new(PcConfig::of(&like))) as _;
     let mut learner = Learner::new(&kvm, convention, guest, &platform, window, sites)?;
     let stop = learner.stop_handle();
     ctrlc::set_handler(move || stop.interrupt()).context("cannot catch Ctrl-C")?;

@@ -45,7 +45,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         args::Preempt::Positions => Preempt::Positions,
     };
     let virtio = devices(args, clock)?;
-    let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(guest.ram_bytes, clock) });
+    let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
     let options = RecordOptions {

@@ -9,7 +9,10 @@ use trapline_machine::doctor::{user_mode_can_call, window_is_prompt};
 use trapline_machine::{Convention, Kvm, describe_host, open_and_probe, process_time, thread_time};
 use trapline_recorder::devices::virtio::{self, disk::Disk};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
-use trapline_recorder::guest::{firmware, flat};
+use trapline_recorder::guest::{
+    firmware::{self, Firmware},
+    flat,
+};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{Every, Guest, RecordOptions, Recorder, Recording};
 use trapline_replayer::{Outcome, Replay, ReplayOptions, replay};
@@ -101,7 +104,7 @@ impl Job {
     /// Debian's SeaBIOS until it has found nothing to boot; `None` where it is not installed.
     pub fn seabios(clock: ClockMode) -> Option<Self> {
         let path = ["target/guests/bios.bin", "/usr/share/seabios/bios.bin"].map(PathBuf::from);
-        let guest = firmware::load(path.iter().find(|p| p.exists())?, 64 << 20).unwrap();
+        let guest = firmware::load(Firmware::of(path.iter().find(|p| p.exists())?), 64 << 20).unwrap();
         let name = "SeaBIOS";
         let until_console = Some("No bootable device");
         Some(Self { name, guest, clock, max_exits: None, until_console, disk: None, every: Every::default() })

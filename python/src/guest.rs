@@ -2,7 +2,8 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use trapline_recorder::guest::firmware::Firmware;
 use trapline_recorder::guest::kernel::{Kernel, Protocol};
 use trapline_recorder::guest::multiboot::{Module, Multiboot};
 use trapline_recorder::guest::{Boot, flat};
@@ -12,6 +13,7 @@ use trapline_recorder::guest::{Boot, flat};
 #[pyo3(from_item_all)]
 pub(crate) struct GuestFlags {
     firmware: Option<PathBuf>,
+    option_roms: Vec<PathBuf>,
     kernel: Option<PathBuf>,
     initrd: Option<PathBuf>,
     multiboot: Option<PathBuf>,
@@ -34,16 +36,19 @@ impl GuestFlags {
         let cmdline = &self.cmdline;
         let images = (&self.firmware, &self.kernel, &self.multiboot, &self.flat);
         let boot = match images {
-            (Some(rom), None, None, None) => Boot::Firmware(rom),
-            (None, Some(image), None, None) => {
-                let initrd = self.initrd.as_deref();
-                Boot::Kernel(Kernel { image, initrd, cmdline, protocol: self.protocol()? })
+            (Some(rom), image, None, None) => {
+                let kernel = image.as_deref().map(|image| self.kernel(image)).transpose()?;
+                Boot::Firmware(Firmware { rom, option_roms: &self.option_roms, kernel })
             }
+            (None, Some(image), None, None) => Boot::Kernel(self.kernel(image)?),
             (None, None, Some(image), None) => Boot::Multiboot(Multiboot { image, modules, cmdline }),
             (None, None, None, Some(image)) => Boot::Flat(image, self.mode()?),
             _ => return Err(PyTypeError::new_err("name one guest: firmware, kernel, multiboot or flat")),
         };
         let pointless = |what, of| PyTypeError::new_err(format!("{what} goes with {of}"));
+        if !self.option_roms.is_empty() && self.firmware.is_none() {
+            return Err(pointless("option_roms", "firmware"));
+        }
         if self.initrd.is_some() && self.kernel.is_none() {
             return Err(pointless("initrd", "kernel"));
         }
@@ -54,6 +59,11 @@ impl GuestFlags {
             return Err(pointless("cmdline", "kernel or multiboot"));
         }
         Ok(boot)
+    }
+
+    fn kernel<'a>(&'a self, image: &'a Path) -> PyResult<Kernel<'a>> {
+        let protocol = self.protocol()?;
+        Ok(Kernel { image, initrd: self.initrd.as_deref(), cmdline: &self.cmdline, protocol })
     }
 
     /// Guest memory in bytes.

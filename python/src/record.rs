@@ -104,7 +104,7 @@ fn run(
     };
     let mut pc = Pc::new(PcConfig {
         virtio: virtio::Config::open(&wanted, options.clock)?,
-        ..PcConfig::with_clock(guest.ram_bytes, options.clock)
+        ..PcConfig::with_clock(&guest, options.clock)
     });
     let options = RecordOptions { window_is_prompt: window_is_prompt(&kvm)?, ..options };
     let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;

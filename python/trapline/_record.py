@@ -16,6 +16,7 @@ def record(
     *,
     output: File,
     firmware: File | None = None,
+    option_roms: Sequence[File] = (),
     kernel: File | None = None,
     initrd: File | None = None,
     multiboot: File | None = None,
@@ -41,8 +42,9 @@ def record(
 ) -> Trace:
     """Runs a guest under KVM, writes its trace to ``output``, and opens it.
 
-    Name one guest: ``firmware``, ``kernel`` (with ``initrd``, ``cmdline``, ``protocol``), ``multiboot`` (with ``modules``,
-    ``cmdline``) or a ``flat`` image (entered in ``mode``). ``memory`` is in bytes, ``timeout`` in seconds of host time.
+    Name one guest: ``firmware`` (with ``option_roms``, and a ``kernel`` that one of them boots), ``kernel`` (with ``initrd``,
+    ``cmdline``, ``protocol``), ``multiboot`` (with ``modules``, ``cmdline``) or a ``flat`` image (entered in ``mode``).
+    ``memory`` is in bytes, ``timeout`` in seconds of host time.
     Every argument is the flag of that name of ``trapline record``, whose help says more.
 
     Other Python threads run meanwhile. Ctrl-C ends the recording and raises :class:`KeyboardInterrupt`; its trace is whole.
@@ -51,6 +53,7 @@ def record(
     """
     guest = {
         "firmware": firmware,
+        "option_roms": [fspath(rom) for rom in option_roms],
         "kernel": kernel,
         "initrd": initrd,
         "multiboot": multiboot,

@@ -3,6 +3,7 @@
 pub mod acpi;
 mod bios_data;
 mod boot;
+mod boot_rom;
 mod close;
 pub mod entry;
 pub mod firmware;
@@ -20,6 +21,7 @@ mod samples;
 
 pub use boot::Boot;
 
+use crate::devices::fw_cfg::Contents;
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use entry::EntryState;
@@ -56,6 +58,8 @@ pub struct Guest {
     pub used_ports: BTreeSet<u8>,
     /// What is in memory twice.
     pub mirrors: Vec<Mirror>,
+    /// What its firmware finds in `fw_cfg`, beside what a PC has there.
+    pub fw_cfg: Contents,
     /// Where code that unpacked itself is entered, and its clock reads are rewritten.
     pub hand_off: Option<HandOff>,
     /// The vCPU's start.

@@ -103,7 +103,7 @@ impl Pc {
             dma_pages: DmaPages::default(),
             pci: Pci::default(),
             pm_timer: PmTimer::default(),
-            fw_cfg: FwCfg::new(below_4g, above_4g, config.fw_cfg_files),
+            fw_cfg: FwCfg::new(below_4g, above_4g, config.fw_cfg),
             debug_402: DebugConsole::default(),
             debug_e9: DebugConsole::default(),
             msrs: Msrs::new(config.tsc_hz),

@@ -98,10 +98,23 @@ pub struct Rewritten {
 /// What was found: how long it is, and how it was found.
 pub type Found = BTreeMap<u64, (usize, &'static str)>;
 
-/// Rewrites the sources that are reached from `entries`, or from `likely` ones if what they lead to is code.
-pub fn sources(image: Vec<u8>, views: &[View], entries: &[Entry], likely: &[Entry]) -> Rewritten {
+/// Rewrites the sources that are reached from `entries`, or from `likely` ones if what they lead to is code; by other ports than
+/// `used`, which what runs beside it uses.
+pub fn sources(
+    image: Vec<u8>,
+    views: &[View],
+    entries: &[Entry],
+    likely: &[Entry],
+    used: &BTreeSet<u8>,
+) -> Rewritten {
     let found = reached(&image, views, entries, likely);
-    sources_at(image, views, &found)
+    sources_at(image, views, &found, used)
+}
+
+/// The ports that could stand for something, if this code did not name them.
+pub fn used_ports(image: &[u8]) -> BTreeSet<u8> {
+    let is_used = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
+    PORTS.into_iter().filter(is_used).collect()
 }
 
 /// The sources that are reached, by offset.
@@ -111,14 +124,13 @@ pub fn reached(image: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]
 }
 
 /// Rewrites the sources at these offsets; what else looks like one and can be seen is suspect.
-pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found) -> Rewritten {
+pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found, used: &BTreeSet<u8>) -> Rewritten {
     let gpa = |offset: u64| {
         // Where an image is seen twice, the last view is the one that runs.
         let view = views.iter().rev().find(|v| offset.wrapping_sub(v.offset) < v.bytes);
         view.map(|v| v.linear + (offset - v.offset))
     };
-    let is_used = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
-    let used_ports = PORTS.into_iter().filter(is_used).collect();
+    let used_ports = &used_ports(&image) | used;
     let ports = Ports::free(&used_ports).ok().filter(|_| !found.is_empty());
     let rewrite = |(&offset, &(length, found_by)): (&u64, &(usize, &str))| {
         let original = image.get(offset as usize..)?.get(..length)?;
@@ -162,7 +174,7 @@ mod tests {
     fn run(image: &[u8]) -> Rewritten {
         let view = View { linear: 0x8000, offset: 0, bytes: image.len() as u64 };
         let entry = Entry { segment_base: 0, ip: 0x8000, mode: CpuMode::Long64 };
-        sources(image.to_vec(), &[view], &[entry], &[])
+        sources(image.to_vec(), &[view], &[entry], &[], &BTreeSet::new())
     }
 
     #[test]
@@ -195,6 +207,16 @@ mod tests {
     fn a_port_that_the_guest_uses_is_not_taken_for_the_clock() {
         // out 0x9e, al ; rdtsc ; hlt
         assert_eq!(run(&[0xe6, 0x9e, 0x0f, 0x31, 0xf4]).stand_ins.clock, Some(0x9f));
+    }
+
+    #[test]
+    fn a_port_that_is_used_beside_it_is_not_taken_either() {
+        let view = View { linear: 0x8000, offset: 0, bytes: 3 };
+        let entry = Entry { segment_base: 0, ip: 0x8000, mode: CpuMode::Long64 };
+        let rewritten =
+            sources(vec![0x0f, 0x31, 0xf4], &[view], &[entry], &[], &BTreeSet::from([0x9e, 0x9d]));
+        assert_eq!(rewritten.stand_ins, StandIns { clock: Some(0x9f), long: Some(0x9c) });
+        assert_eq!(rewritten.used_ports, BTreeSet::from([0x9e, 0x9d]));
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason, Suspect, Trace};
 use trapline_guests::Mode;
-use trapline_recorder::guest::{firmware, flat};
+use trapline_recorder::guest::{
+    firmware::{self, Firmware},
+    flat,
+};
 use trapline_recorder::learn::{Learner, Step, Window};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{Guest, LearnedSites, Limit, RecordOptions, State};
@@ -109,7 +112,7 @@ fn with_disassembly_forgotten_seabios_shows_every_clock_read_that_it_makes() {
         return;
     }
     let Some(host) = host() else { return };
-    let proved = firmware::load(&image("seabios", "bios.bin"), 64 << 20).unwrap();
+    let proved = firmware::load(Firmware::of(&image("seabios", "bios.bin")), 64 << 20).unwrap();
     let until = || regex::bytes::Regex::new("No bootable device").ok();
     let options = RecordOptions {
         clock: ClockMode::Virtual,

@@ -7,7 +7,7 @@ use crate::support::plain::Plain;
 use crate::support::recorded::{Recorded, record_loaded};
 use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason};
-use trapline_recorder::guest::firmware;
+use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::{Every, RecordOptions};
 
 const RAM: u64 = 64 << 20;
@@ -57,7 +57,7 @@ pub fn boot(host: &Host, rom: &str, clock: ClockMode) -> Recorded {
 
 /// The same, with its complete state written down so often.
 pub fn boot_every(host: &Host, rom: &str, clock: ClockMode, every: Every) -> Recorded {
-    let guest = firmware::load(&image("seabios", rom), RAM).unwrap();
+    let guest = firmware::load(Firmware::of(&image("seabios", rom)), RAM).unwrap();
     assert_eq!(guest.suspects, [], "every clock read of the ROM is found");
     let until = regex::bytes::Regex::new(LAST_WORDS).unwrap();
     let options = RecordOptions {

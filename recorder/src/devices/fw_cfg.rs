@@ -29,6 +29,15 @@ const FOUR_GIB: u64 = 1 << 32;
 /// Bytes of a name in the file directory, with its terminating zero.
 const NAME_BYTES: usize = 56;
 
+/// What it holds beside a PC's own.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Items by their keys.
+    pub items: Vec<(u16, Vec<u8>)>,
+    /// Files; one of the same name as one of the PC's replaces it. Names longer than 55 bytes are cut.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
 /// The device.
 #[derive(Debug)]
 pub struct FwCfg {
@@ -38,10 +47,9 @@ pub struct FwCfg {
 }
 
 impl FwCfg {
-    /// The device of a machine with one CPU, this much RAM below the PCI hole and above 4 GiB, and these files besides
-    /// its own. Names longer than 55 bytes are cut.
-    pub fn new(below_4g: u64, above_4g: u64, files: Vec<(String, Vec<u8>)>) -> Self {
-        let mut items = BTreeMap::new();
+    /// The device of a machine with one CPU, and this much RAM below the PCI hole and above 4 GiB.
+    pub fn new(below_4g: u64, above_4g: u64, contents: Contents) -> Self {
+        let mut items: BTreeMap<_, _> = contents.items.into_iter().collect();
         items.insert(key::SIGNATURE, b"QEMU".to_vec());
         items.insert(key::ID, ID_TRADITIONAL.to_le_bytes().to_vec());
         items.insert(key::RAM_SIZE, below_4g.saturating_add(above_4g).to_le_bytes().to_vec());
@@ -60,7 +68,7 @@ impl FwCfg {
             // All ones: never try again (SeaBIOS src/boot.c, BootRetryTime).
             ("etc/boot-fail-wait".into(), u32::MAX.to_le_bytes().to_vec()),
         ]);
-        all.extend(files);
+        all.extend(contents.files);
         let mut directory = (all.len() as u32).to_be_bytes().to_vec();
         // Keys from FIRST_FILE up to the architecture's own at 0x8000.
         for (file_key, (name, content)) in (key::FIRST_FILE..0x8000).zip(all) {
@@ -132,14 +140,14 @@ mod tests {
 
     #[test]
     fn the_signature_is_there_and_there_is_no_dma() {
-        let mut device = FwCfg::new(64 << 20, 0, Vec::new());
+        let mut device = FwCfg::new(64 << 20, 0, Contents::default());
         assert_eq!(item(&mut device, key::SIGNATURE, 4), b"QEMU");
         assert_eq!(item(&mut device, key::ID, 4), [1, 0, 0, 0]);
     }
 
     #[test]
     fn e820_has_the_ram_on_both_sides_of_the_hole() {
-        let mut device = FwCfg::new(0xC000_0000, 1 << 30, Vec::new());
+        let mut device = FwCfg::new(0xC000_0000, 1 << 30, Contents::default());
         let table = file(&mut device, "etc/e820").unwrap_or_default();
         let number = |at: usize| table[at..at + 8].iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
         assert_eq!(table.len(), 40);
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn seabios_is_told_to_use_com1_and_to_stop_at_once() {
-        let mut device = FwCfg::new(64 << 20, 0, Vec::new());
+        let mut device = FwCfg::new(64 << 20, 0, Contents::default());
         assert_eq!(file(&mut device, "etc/sercon-port"), Some(vec![0xF8, 0x03]));
         assert_eq!(file(&mut device, "etc/boot-fail-wait"), Some(vec![0xFF; 4]));
         assert_eq!(file(&mut device, "bootorder"), Some(b"HALT\0".to_vec()));
@@ -159,7 +167,9 @@ mod tests {
     #[test]
     fn a_callers_file_is_found_beside_ours_and_may_replace_one() {
         let files = vec![("opt/test".into(), b"hello".to_vec()), ("etc/sercon-port".into(), vec![0, 0])];
-        let mut device = FwCfg::new(64 << 20, 0, files);
+        let items = vec![(0x18, b"setup".to_vec())];
+        let mut device = FwCfg::new(64 << 20, 0, Contents { items, files });
+        assert_eq!(item(&mut device, 0x18, 5), b"setup");
         assert_eq!(file(&mut device, "opt/test"), Some(b"hello".to_vec()));
         assert_eq!(file(&mut device, "etc/sercon-port"), Some(vec![0, 0]));
         assert_eq!(file(&mut device, "opt/absent"), None);
@@ -167,7 +177,7 @@ mod tests {
 
     #[test]
     fn unknown_items_and_what_lies_after_an_end_are_zeros() {
-        let mut device = FwCfg::new(64 << 20, 0, Vec::new());
+        let mut device = FwCfg::new(64 << 20, 0, Contents::default());
         assert_eq!(item(&mut device, 0x7777, 3), [0, 0, 0]);
         assert_eq!(item(&mut device, key::CPUS, 4), [1, 0, 0, 0]);
     }

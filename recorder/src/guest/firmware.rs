@@ -1,11 +1,13 @@
 //! Firmware ROMs: mapped at the top of 4 GiB, their last 128 KiB copied below 1 MiB, entered at the reset vector.
 
+use super::boot_rom::BootRom;
+use super::kernel::Kernel;
 use super::{Guest, Mirror, Start, file, ram_regions, read_image};
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
 use crate::rewrite;
-use std::path::Path;
-use trapline_formats::{CpuMode, Gpa, MemoryRegion};
+use std::path::{Path, PathBuf};
+use trapline_formats::{CpuMode, Gpa, MemoryRegion, StandIns};
 
 const FOUR_GIB: u64 = 1 << 32;
 const ONE_MIB: u64 = 1 << 20;
@@ -23,8 +25,27 @@ const SERVICES: [u64; 17] = [
     0xfe6e, 0xfea5, 0xff53, 0xff54,
 ];
 
+/// A ROM, and what it finds to boot.
+#[derive(Debug, Clone, Copy)]
+pub struct Firmware<'a> {
+    /// The image.
+    pub rom: &'a Path,
+    /// Option ROMs, in the order in which they are tried.
+    pub option_roms: &'a [PathBuf],
+    /// A kernel that one of them boots.
+    pub kernel: Option<Kernel<'a>>,
+}
+
+impl<'a> Firmware<'a> {
+    /// A ROM alone.
+    pub fn of(rom: &'a Path) -> Self {
+        Self { rom, option_roms: &[], kernel: None }
+    }
+}
+
 /// Loads a ROM from a file.
-pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
+pub fn load(firmware: Firmware<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> {
+    let path = firmware.rom;
     let mut memory = ram_regions(ram_bytes)?;
     let image = read_image("firmware", path, LARGEST)?;
     let bytes = image.len() as u64;
@@ -33,7 +54,13 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
             format!("{bytes} bytes is no size of a ROM: it must be a multiple of 64 KiB, and at most 16 MiB");
         return Err(RecorderError::Unusable { role: "firmware", path: path.to_owned(), reason });
     }
-    let files = vec![file("firmware", path, &image)];
+    let mut files = vec![file("firmware", path, &image)];
+    let mut boots = BootRom::default();
+    boots.add_roms(firmware.option_roms)?;
+    if let Some(kernel) = &firmware.kernel {
+        boots.add_kernel(kernel, memory[0].bytes, rewrite::used_ports(&image))?;
+    }
+    files.extend(boots.files);
     memory.push(MemoryRegion { gpa: FOUR_GIB - bytes, bytes, readonly: true });
     memory.sort_by_key(|r| r.gpa);
     let legacy = bytes.min(LEGACY_BYTES);
@@ -44,9 +71,10 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
     // The reset vector: CS base FFFF0000, IP FFF0 (SDM vol. 3, 10.1.4); the far jump there leads to F000:xxxx.
     let reset = Entry { segment_base: 0xffff_0000, ip: 0xfff0, mode: CpuMode::Real16 };
     let services = SERVICES.map(|ip| Entry { segment_base: 0xf_0000, ip, mode: CpuMode::Real16 });
-    let rewritten = rewrite::sources(image, &views, &[reset], &services);
+    let used = boots.kernel.as_ref().map(|kernel| kernel.used_ports.clone()).unwrap_or_default();
+    let rewritten = rewrite::sources(image, &views, &[reset], &services, &used);
     let low = rewritten.image[(bytes - legacy) as usize..].to_vec();
-    Ok(Guest {
+    let mut guest = Guest {
         entry: "firmware".into(),
         memory,
         ram_bytes,
@@ -57,7 +85,19 @@ pub fn load(path: &Path, ram_bytes: u64) -> Result<Guest, RecorderError> {
         stand_ins: rewritten.stand_ins,
         used_ports: rewritten.used_ports,
         mirrors: vec![Mirror { gpas: [ONE_MIB - legacy, FOUR_GIB - legacy], bytes: legacy }],
+        fw_cfg: boots.contents,
         hand_off: None,
         start: Start::Reset,
-    })
+    };
+    if let Some(kernel) = boots.kernel {
+        guest.rewrites.extend(kernel.rewrites);
+        guest.rewrites.sort_by_key(|rewrite| rewrite.gpa);
+        guest.suspects.extend(kernel.suspects);
+        // The ports are the same; one of the two may need none.
+        if guest.stand_ins == StandIns::default() {
+            guest.stand_ins = kernel.stand_ins;
+        }
+        guest.hand_off = kernel.hand_off;
+    }
+    Ok(guest)
 }

@@ -3,9 +3,11 @@
 
 use super::entry::EntryState;
 use super::{Guest, Start, file, ram_regions, read_image};
+use crate::devices::fw_cfg::Contents;
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
 use crate::rewrite;
+use std::collections::BTreeSet;
 use std::path::Path;
 use trapline_formats::Gpa;
 
@@ -38,7 +40,7 @@ pub fn from_bytes(image: Vec<u8>, mode: Mode, ram_bytes: u64) -> Result<Guest, R
     let files = vec![file("flat image", Path::new("built-in"), &image)];
     let view = View { linear: ENTRY, offset: 0, bytes: image.len() as u64 };
     let entry = Entry { segment_base: 0, ip: ENTRY, mode: mode.cpu_mode() };
-    let rewritten = rewrite::sources(image, &[view], &[entry], &[]);
+    let rewritten = rewrite::sources(image, &[view], &[entry], &[], &BTreeSet::new());
     let start = EntryState {
         mode,
         ip: ENTRY,
@@ -60,6 +62,7 @@ pub fn from_bytes(image: Vec<u8>, mode: Mode, ram_bytes: u64) -> Result<Guest, R
         stand_ins: rewritten.stand_ins,
         used_ports: rewritten.used_ports,
         mirrors: Vec::new(),
+        fw_cfg: Contents::default(),
         hand_off: None,
         start: Start::Entered(start),
     })

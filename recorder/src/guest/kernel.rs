@@ -14,12 +14,16 @@ mod bzimage;
 mod payload;
 mod pvh;
 mod seed;
+mod setup_header;
 mod text;
 mod vmlinux;
 mod zero_page;
 
+pub(super) use setup_header::SetupHeader;
+
 use super::entry::{EntryState, Mode};
 use super::{Guest, Start, file, firmware_tables, kind, memory_map, ram_regions, read_image};
+use crate::devices::fw_cfg::Contents;
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use std::collections::BTreeSet;
@@ -65,21 +69,21 @@ pub struct Kernel<'a> {
 }
 
 /// A kernel image in memory, and how it is entered.
-struct Loaded {
+pub(super) struct Loaded {
     entry: &'static str,
     mode: Mode,
     ip: u64,
     /// Linux's setup header, where the image has one.
     header: Option<linux_loader::loader::bootparam::setup_header>,
     is_pvh: bool,
-    contents: Vec<(Gpa, Vec<u8>)>,
+    pub(super) contents: Vec<(Gpa, Vec<u8>)>,
     /// First address after everything that the image will use for itself.
     end: u64,
-    rewrites: Vec<Rewrite>,
-    suspects: Vec<Suspect>,
-    stand_ins: StandIns,
-    used_ports: BTreeSet<u8>,
-    hand_off: Option<HandOff>,
+    pub(super) rewrites: Vec<Rewrite>,
+    pub(super) suspects: Vec<Suspect>,
+    pub(super) stand_ins: StandIns,
+    pub(super) used_ports: BTreeSet<u8>,
+    pub(super) hand_off: Option<HandOff>,
 }
 
 /// Where the initial RAM disk is: (address, bytes).
@@ -93,8 +97,8 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
     let unusable =
         |reason: String| RecorderError::Unusable { role: "kernel", path: kernel.image.to_owned(), reason };
     let mut files = vec![file("kernel", kernel.image, &image)];
-    let loaded = if bzimage::is_one(&image) {
-        bzimage::load(&image, kernel.protocol, low)
+    let loaded = if SetupHeader::of(&image).is_some() {
+        bzimage::load(&image, kernel.protocol, low, BTreeSet::new())
     } else if vmlinux::is_one(&image) {
         vmlinux::load(&image, kernel.protocol, low)
     } else {
@@ -129,9 +133,21 @@ pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> 
         stand_ins: loaded.stand_ins,
         used_ports: loaded.used_ports,
         mirrors: Vec::new(),
+        fw_cfg: Contents::default(),
         hand_off: loaded.hand_off,
         start: Start::Entered(start),
     })
+}
+
+/// A bzImage with its sources rewritten, where a boot loader on a BIOS enters it; what runs before it uses these ports. `None`: it has
+/// no other entry than that in real mode, and is left as it is.
+pub(super) fn for_a_bios(image: &[u8], low: u64, used_ports: BTreeSet<u8>) -> Result<Option<Loaded>, String> {
+    match SetupHeader::of(image) {
+        Some(header) if header.fields.code32_start != 0 => {
+            bzimage::load(image, Protocol::Auto, low, used_ports).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Memory for linux-loader to load into: what it wrote is taken from there.

@@ -18,12 +18,14 @@ use super::kernel::check_cmdline;
 use super::{
     Guest, Start, acpi, bios_data, file, firmware_tables, kind, memory_map, ram_regions, read_image,
 };
+use crate::devices::fw_cfg;
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
 use crate::rewrite;
 use header::Header;
 use image::{Layout, Segment};
 use info::Placed;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use trapline_formats::{CpuMode, Gpa, GuestFile};
 
@@ -104,6 +106,7 @@ pub fn load(kernel: Multiboot<'_>, ram_bytes: u64) -> Result<Guest, RecorderErro
         stand_ins: rewritten.stand_ins,
         used_ports: rewritten.used_ports,
         mirrors: Vec::new(),
+        fw_cfg: fw_cfg::Contents::default(),
         hand_off: None,
         start: Start::Entered(start),
     })
@@ -207,7 +210,7 @@ fn rewrite_sources(bytes: Vec<u8>, layout: &Layout) -> rewrite::Rewritten {
     for (offset, length) in &layout.sources {
         found.entry(*offset).or_insert((*length, "decoding the kernel's code from end to end"));
     }
-    rewrite::sources_at(bytes, &views, &found)
+    rewrite::sources_at(bytes, &views, &found, &BTreeSet::new())
 }
 
 #[cfg(test)]

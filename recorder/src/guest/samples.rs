@@ -96,6 +96,14 @@ pub(crate) fn elf64(code: &[u8]) -> Vec<u8> {
     file
 }
 
+/// A bzImage of an old protocol: so many bytes behind the jump in its header, code begins.
+pub(crate) fn old_bzimage(header_bytes: u8) -> Vec<u8> {
+    let mut file = bzimage(b"");
+    fields(&mut file, &[(0x201, 1, header_bytes.into()), (0x206, 2, 0x203)]);
+    file[0x202 + usize::from(header_bytes)..0x400].fill(0xb8);
+    file
+}
+
 /// A bzImage with the 64-bit entry and a zstd payload that holds `kernel`; one sector of setup code.
 pub(crate) fn bzimage(kernel: &[u8]) -> Vec<u8> {
     let payload = zstd::encode_all(kernel, 1).unwrap();
@@ -106,6 +114,8 @@ pub(crate) fn bzimage(kernel: &[u8]) -> Vec<u8> {
     let mut file = vec![0; 0x400];
     // Sectors of setup code, size in paragraphs, boot flag, magic, version, flags, where it is loaded.
     fields(&mut file, &[(0x1f1, 1, 1), (0x1f4, 4, part.len() as u64 / 16), (0x1fe, 2, 0xaa55)]);
+    // A jump over the rest of the header.
+    fields(&mut file, &[(0x200, 2, 0x6aeb)]);
     fields(&mut file, &[(0x202, 4, 0x5372_6448), (0x206, 2, 0x20f), (0x211, 1, 1), (0x214, 4, 0x10_0000)]);
     // Highest address of an initrd, alignment, xloadflags, length of a command line, payload, address and memory it unpacks in.
     fields(&mut file, &[(0x22c, 4, 0x7fff_ffff), (0x230, 4, 0x1000), (0x236, 2, 1), (0x238, 4, 255)]);

@@ -1,6 +1,8 @@
 //! What a PC is built from.
 
+use crate::devices::fw_cfg::Contents;
 use crate::devices::virtio;
+use crate::guest::Guest;
 use std::time::{SystemTime, UNIX_EPOCH};
 use trapline_formats::ClockMode;
 
@@ -18,8 +20,8 @@ pub struct PcConfig {
     pub epoch_unix_s: i64,
     /// Rate of the time stamp counter.
     pub tsc_hz: u64,
-    /// Files for `fw_cfg` beside the PC's own, which a file of the same name replaces.
-    pub fw_cfg_files: Vec<(String, Vec<u8>)>,
+    /// What is in `fw_cfg` beside the PC's own.
+    pub fw_cfg: Contents,
     /// Virtio devices.
     pub virtio: virtio::Config,
 }
@@ -33,9 +35,14 @@ impl PcConfig {
             below_4g: ram_bytes.min(PCI_HOLE),
             epoch_unix_s: 946_684_800,
             tsc_hz: 1_000_000_000,
-            fw_cfg_files: Vec::new(),
+            fw_cfg: Contents::default(),
             virtio: virtio::Config::default(),
         }
+    }
+
+    /// The same for this guest.
+    pub fn of(guest: &Guest) -> Self {
+        Self { fw_cfg: guest.fw_cfg.clone(), ..Self::with_ram(guest.ram_bytes) }
     }
 
     /// The same, with a real-time clock that follows the clock of the devices: under the host's clock it starts at the host's
@@ -44,8 +51,8 @@ impl PcConfig {
         clippy::disallowed_methods,
         reason = "under the host's clock the guest's RTC follows the host: an input like any other"
     )]
-    pub fn with_clock(ram_bytes: u64, clock: ClockMode) -> Self {
-        let machine = Self::with_ram(ram_bytes);
+    pub fn with_clock(guest: &Guest, clock: ClockMode) -> Self {
+        let machine = Self::of(guest);
         match clock {
             ClockMode::Virtual => machine,
             ClockMode::Host => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use trapline_formats::ClockMode;
 use trapline_guests::Guest;
-use trapline_recorder::guest::firmware;
+use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::{Every, RecordOptions};
 
 /// RAM of the firmware's machine: enough to boot.
@@ -89,7 +89,7 @@ fn with_mailbox(host: &Host, guest: &Guest) -> (Recorded, Option<NamedTempFile>)
 }
 
 fn seabios(host: &Host) -> (Recorded, Option<NamedTempFile>) {
-    let guest = firmware::load(&image("seabios", "bios.bin"), RAM).unwrap();
+    let guest = firmware::load(Firmware::of(&image("seabios", "bios.bin")), RAM).unwrap();
     let until = Some(regex::bytes::Regex::new(LAST_WORDS).unwrap());
     let options = RecordOptions {
         clock: ClockMode::Virtual,

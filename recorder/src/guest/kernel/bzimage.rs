@@ -1,6 +1,7 @@
 //! Compressed kernels: Linux's bzImage, and what else is packed as one.
 
 use super::payload;
+use super::setup_header::SetupHeader;
 use super::text::Text;
 use super::{Loaded, Protocol};
 use crate::disassembly::{Entry, View};
@@ -16,19 +17,23 @@ use std::io::Cursor;
 use trapline_formats::{CpuMode, Gpa, StandIns, Suspect};
 use vm_memory::{Bytes, GuestAddress};
 
-/// "HdrS" in the setup header.
-const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 /// `xloadflags`: the image has the 64-bit entry point, 0x200 behind the 32-bit one.
 const XLF_KERNEL_64: u16 = 1;
 const ENTRY_64: u64 = 0x200;
 
-pub(super) fn is_one(image: &[u8]) -> bool {
-    image.get(MAGIC.0..MAGIC.0 + MAGIC.1.len()) == Some(MAGIC.1)
-}
-
-/// Loads it at its preferred place below the kernel that it unpacks.
-pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded, String> {
+/// Loads it at its preferred place below the kernel that it unpacks; what runs before it uses these ports.
+pub(super) fn load(
+    image: &[u8],
+    protocol: Protocol,
+    low: u64,
+    used_ports: BTreeSet<u8>,
+) -> Result<Loaded, String> {
     let (header, at, bytes) = place(image, low)?;
+    if header.code32_start == 0 {
+        return Err("it is entered in real mode alone, by a boot loader on a BIOS: --firmware bios.bin \
+                    --option-rom linuxboot.bin (QEMU's) beside --kernel boots it so"
+            .into());
+    }
     let has_64 = header.xloadflags & XLF_KERNEL_64 != 0;
     let is_64 = match protocol {
         Protocol::Auto => has_64,
@@ -53,7 +58,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
         rewrites: Vec::new(),
         suspects: Vec::new(),
         stand_ins: StandIns::default(),
-        used_ports: BTreeSet::new(),
+        used_ports,
         hand_off: None,
     };
     if header.payload_length == 0 || !has_64 {
@@ -67,7 +72,7 @@ pub(super) fn load(image: &[u8], protocol: Protocol, low: u64) -> Result<Loaded,
 fn place(image: &[u8], low: u64) -> Result<(setup_header, u64, Vec<u8>), String> {
     let scratch = super::scratch(low)?;
     let result = BzImage::load(&scratch, None, &mut Cursor::new(image), None).map_err(|e| e.to_string())?;
-    let header = result.setup_header.ok_or("it has no setup header")?;
+    let header = SetupHeader::of(image).ok_or("it has no setup header")?.fields;
     let at = result.kernel_load.0;
     let mut bytes = vec![0; (result.kernel_end - at) as usize];
     // `syssize`: the protected-mode part in paragraphs of 16 bytes.
@@ -88,7 +93,7 @@ fn plain(mut loaded: Loaded, at: u64, bytes: Vec<u8>) -> Loaded {
     let entry = |ip, mode| Entry { segment_base: 0, ip, mode };
     let entries = [entry(loaded.ip, loaded.mode.cpu_mode())];
     let likely = [entry(at, CpuMode::Protected32)];
-    let rewritten = rewrite::sources(bytes, &views, &entries, &likely);
+    let rewritten = rewrite::sources(bytes, &views, &entries, &likely, &loaded.used_ports);
     loaded.contents = vec![(Gpa(at), rewritten.image)];
     loaded.rewrites = rewritten.rewrites;
     loaded.suspects = rewritten.suspects;
@@ -145,4 +150,34 @@ fn packed(mut loaded: Loaded, at: u64, mut bytes: Vec<u8>) -> Result<Loaded, Str
     loaded.stand_ins = ports.stand_ins();
     loaded.contents = vec![(Gpa(at), bytes)];
     Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::samples;
+
+    #[test]
+    fn code_behind_an_old_header_is_no_part_of_it() {
+        let loaded = load(&samples::old_bzimage(0x3e), Protocol::Auto, 64 << 20, BTreeSet::new()).unwrap();
+        let header = loaded.header.unwrap();
+        assert_eq!((loaded.entry, header.init_size, header.payload_length), ("bzImage, 64-bit", 0, 0));
+        assert!(
+            load(&samples::old_bzimage(0x3e), Protocol::Auto, 1 << 20, BTreeSet::new()).is_err(),
+            "no room"
+        );
+        // It ends before the flag of the 64-bit entry.
+        assert_eq!(
+            load(&samples::old_bzimage(0x2a), Protocol::Auto, 64 << 20, BTreeSet::new()).unwrap().entry,
+            "bzImage, 32-bit"
+        );
+    }
+
+    #[test]
+    fn an_image_that_needs_a_bios_is_refused() {
+        let mut image = samples::old_bzimage(0x3e);
+        image[0x214..0x218].fill(0);
+        let reason = load(&image, Protocol::Auto, 64 << 20, BTreeSet::new()).err().unwrap();
+        assert!(reason.contains("--option-rom"), "{reason}");
+    }
 }
