@@ -342,6 +342,10 @@ pub struct Export {
     /// As for `trapline report`; of profiles.
     #[arg(long, value_name = "FILE|none")]
     pub prices: Option<PricesArg>,
+    /// What changed since this recording, as for `trapline report`: `--to folded` has two numbers a line, before (of this one) and
+    /// now; `--to flamegraph` is as wide as now, red where it is more than before and blue where it is less.
+    #[arg(long, value_name = "TRACE")]
+    pub against: Option<PathBuf>,
     /// Where it goes.
     #[arg(short, long)]
     pub output: PathBuf,
@@ -431,6 +435,9 @@ pub enum ExportFormat {
     Pprof,
     /// Folded stacks for flame graphs, in nanoseconds.
     Folded,
+    /// An interactive flame graph, as SVG for a browser.
+    #[value(name = "flamegraph")]
+    FlameGraph,
 }
 
 /// Exits from one keyframe to the next.

@@ -84,11 +84,15 @@ pub struct Comparison {
     pub pairs: Vec<Pair>,
 }
 
+/// Whether times of one mean the same as those of the other: both are of one host, and have times.
+pub(crate) fn have_same_clock(now: &Report, before: &Report) -> bool {
+    now.header.host == before.header.host && now.header.tick_hz != 0 && before.header.tick_hz != 0
+}
+
 impl Comparison {
     /// Compares a report by site with another one.
     pub fn of(now: &Report, before: &Report, least_percent: f64) -> Self {
-        let one_host =
-            now.header.host == before.header.host && now.header.tick_hz != 0 && before.header.tick_hz != 0;
+        let one_host = have_same_clock(now, before);
         let is_virtual = |report: &Report| report.header.clock == ClockMode::Virtual;
         let rules = Rules { one_host, exact_counts: is_virtual(now) && is_virtual(before), least_percent };
         let sides = Sides { before: Side::new(before), now: Side::new(now) };

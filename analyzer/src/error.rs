@@ -28,9 +28,12 @@ pub enum AnalyzerError {
     },
     /// A picture of time is asked of a trace without times.
     #[error(
-        "the trace has no times, and this format shows exits in time: pprof and folded stacks count them"
+        "the trace has no times, and this format shows exits in time: pprof, folded stacks and flame graphs count them"
     )]
     NoTimes,
+    /// A picture of costs is asked of a trace that has none.
+    #[error("nothing in the trace costs anything: a flame graph of it would be empty")]
+    NoCost,
     /// A price list cannot be read.
     #[error("cannot take prices: {0}")]
     Prices(String),

@@ -1,6 +1,8 @@
 //! One row per exit, for data frames; and profiles, for the viewers that people already have.
 
+mod difference;
 mod firefox;
+mod flame_graph;
 mod folded;
 mod perfetto;
 mod pprof;
@@ -8,6 +10,7 @@ mod profile;
 mod proto;
 mod stack_rows;
 
+pub use difference::{Difference, Recording, difference};
 pub use profile::{Profile, profile};
 
 use crate::error::AnalyzerError;

@@ -172,7 +172,21 @@ fn a_recording_compared_with_itself_is_the_same_and_with_no_trace_an_error() {
         .says(2, &["cannot take symbols from guest.bin"]);
     folder.run(&["report", "run.trap", "--format", "html", "-o", "run.html"]).says(0, &[]);
     folder.run(&["report", "run.trap", "--format", "html", "-o", "run.html"]).says(2, &["exists"]);
-    for format in ["firefox", "perfetto", "pprof", "folded", "parquet"] {
+    for format in ["firefox", "perfetto", "pprof", "folded", "flamegraph", "parquet"] {
         folder.run(&["export", "run.trap", "--to", format, "-o", format]).says(0, &[]);
     }
+    let against = |format: &str, other: &str| {
+        let args = ["export", "run.trap", "--force", "--to", format, "-o", format, "--against", other];
+        folder.run(&args)
+    };
+    for format in ["folded", "flamegraph"] {
+        against(format, "run.trap").says(0, &[]);
+        against(format, "missing.trap").says(2, &["missing.trap"]);
+    }
+    for format in ["firefox", "perfetto", "pprof", "parquet"] {
+        against(format, "run.trap").says(2, &["--against is for --to folded and --to flamegraph"]);
+    }
+    let folded = std::fs::read_to_string(folder.path("folded")).unwrap();
+    let same = |line: &str| line.rsplit(' ').next() == line.rsplit(' ').nth(1);
+    assert!(folded.lines().count() > 0 && folded.lines().all(same), "{folded}");
 }

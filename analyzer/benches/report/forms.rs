@@ -6,7 +6,7 @@ use trapline_analyzer::{Options, Report, Symbols};
 use trapline_formats::Trace;
 
 /// The forms, as `trapline report --format` and `trapline export --to` name them.
-pub const FORMS: [&str; 13] = [
+pub const FORMS: [&str; 14] = [
     "text",
     "json",
     "csv",
@@ -20,6 +20,7 @@ pub const FORMS: [&str; 13] = [
     "perfetto",
     "pprof",
     "folded",
+    "flamegraph",
 ];
 
 /// Writes a trace in one of them.
@@ -31,6 +32,7 @@ pub fn write(form: &str, trace: &Trace, out: &Path) {
         "perfetto" => profile(Profile::Perfetto),
         "pprof" => profile(Profile::Pprof),
         "folded" => profile(Profile::Folded),
+        "flamegraph" => profile(Profile::FlameGraph),
         "parquet" => drop(export::parquet(trace, &Symbols::none(), out, true, &mut |_| {}).unwrap()),
         _ => report(form, trace, out),
     }

@@ -8,6 +8,7 @@ mod damage;
 mod diff;
 mod export;
 mod firmware;
+mod flame_graphs;
 mod groups;
 mod histograms;
 mod html;
