@@ -18,9 +18,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use trapline_formats::Trace;
 
-/// The page, with two places to fill.
+/// The page, with places to fill.
 const PAGE: &str = include_str!("html/page.html");
+/// What draws its pictures: libraries of others with their licences, as analyzer/page puts them together.
+const LIBRARIES: &str = include_str!("html/libraries.js");
+/// What they draw.
+const PICTURES: &str = include_str!("html/pictures.js");
 const TITLE_PLACE: &str = "{{title}}";
+const LIBRARIES_PLACE: &str = "{{libraries}}";
+const PICTURES_PLACE: &str = "{{pictures}}";
 const DATA_PLACE: &str = "{{data}}";
 /// Rows of the table unless told otherwise: a browser shows these well.
 const MOST_ROWS: usize = 1000;
@@ -61,7 +67,14 @@ impl Report {
             "listings": listings,
             "holds": holds(&rows, &listings, self.symbols.stacks().is_some()),
         });
-        Ok(PAGE.replace(TITLE_PLACE, &escaped(&title)).replace(DATA_PLACE, &in_script(&data)))
+        let (title, data) = (escaped(&title), in_script(&data));
+        let places = [
+            (TITLE_PLACE, &*title),
+            (LIBRARIES_PLACE, LIBRARIES),
+            (PICTURES_PLACE, PICTURES),
+            (DATA_PLACE, &data),
+        ];
+        Ok(filled(PAGE, &places))
     }
 }
 
@@ -129,6 +142,18 @@ fn holds(rows: &[Value], listings: &[Value], has_stacks: bool) -> String {
     )
 }
 
+/// Fills the places of a page, which stand in this order. What goes in is not looked at again: a guest may name things after places.
+fn filled(page: &str, places: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    let mut rest = page;
+    for (place, content) in places {
+        let (before, after) = rest.split_once(place).unwrap_or((rest, ""));
+        text.extend([before, content]);
+        rest = after;
+    }
+    text + rest
+}
+
 /// Text inside an element.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -153,11 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_filled_in_is_no_place_itself() {
+        let places = [(TITLE_PLACE, "{{data}}"), (DATA_PLACE, "{{title}}")];
+        assert_eq!(filled("<{{title}}> {{data}}.", &places), "<{{data}}> {{title}}.");
+    }
+
+    #[test]
     fn the_page_has_its_places_and_loads_nothing() {
-        for place in [TITLE_PLACE, DATA_PLACE] {
-            assert!(PAGE.contains(place));
+        for place in [TITLE_PLACE, LIBRARIES_PLACE, PICTURES_PLACE, DATA_PLACE, "default-src 'none'"] {
+            assert!(PAGE.contains(place), "{place}");
         }
-        assert!(PAGE.contains("default-src 'none'"));
         for word in [
             "http:",
             "https:",
@@ -167,8 +197,30 @@ mod tests {
             "innerHTML",
             "insertAdjacentHTML",
             "document.write",
+            ".html(",
         ] {
-            assert!(!PAGE.replace("http://www.w3.org/2000/svg", "").contains(word), "{word}");
+            assert!(!PAGE.contains(word) && !PICTURES.contains(word), "{word}");
         }
+        // What the page's policy would refuse, and what would end the script that they stand in.
+        for word in
+            ["eval(", "new Function", "fetch(", "XMLHttpRequest", "import(", "</script", "<script", "<!--"]
+        {
+            assert!(!LIBRARIES.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_libraries_are_what_was_made_of_what_stands_in_their_folder() {
+        let crc = |bytes: &[u8]| {
+            let mut crc = flate2::Crc::new();
+            crc.update(bytes);
+            crc.sum()
+        };
+        let read = |name: &str| std::fs::read(format!("{}/page/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let inputs = ["build.mjs", "libraries.js", "package.json", "package-lock.json"].map(read).concat();
+        let (head, content) = LIBRARIES.split_once('\n').unwrap();
+        let (inputs, content) = (crc(&inputs), crc(content.as_bytes()));
+        let expected = format!("/* made by analyzer/page: inputs {inputs:08x}, content {content:08x} */");
+        assert_eq!(head, expected, "`npm ci && npm run build` in analyzer/page makes them anew");
     }
 }

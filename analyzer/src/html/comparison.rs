@@ -1,6 +1,6 @@
 //! Two recordings as a page for a browser, under the same rules as the report's.
 
-use super::{DATA_PLACE, TITLE_PLACE, escaped, in_script};
+use super::{DATA_PLACE, TITLE_PLACE, escaped, filled, in_script};
 use crate::comparison::Comparison;
 use crate::error::AnalyzerError;
 use serde_json::json;
@@ -17,7 +17,7 @@ impl Comparison {
             pairs.truncate(top.unwrap_or(all));
         }
         let title = format!("{} against {}", self.now, self.before);
-        Ok(PAGE.replace(TITLE_PLACE, &escaped(&title)).replace(DATA_PLACE, &in_script(&data)))
+        Ok(filled(PAGE, &[(TITLE_PLACE, &escaped(&title)), (DATA_PLACE, &in_script(&data))]))
     }
 }
 

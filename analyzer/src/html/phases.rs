@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A phase shorter than this belongs to its neighbour.
-const LEAST_BINS: usize = 4;
+const LEAST_BINS: usize = BINS / 60;
 
 /// A stretch of bins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +73,10 @@ mod tests {
 
     #[test]
     fn short_stretches_and_gaps_belong_to_what_was_before() {
-        let names = "aaaaaa.b.aa.aaccccccbb".chars().map(|c| (c != '.').then(|| c.to_string()));
+        let names = "aaaaaa.b.aa.aaccccccbb".chars().flat_map(|c| [(c != '.').then(|| c.to_string()), None]);
         let phases = merged(&names.collect::<Vec<_>>());
         let shown: Vec<_> = phases.iter().map(|p| (p.from, p.to, p.name.as_str())).collect();
-        assert_eq!(shown, [(0, 14, "a"), (14, 22, "c")]);
+        assert_eq!(shown, [(0, 28, "a"), (28, 44, "c")]);
         assert_eq!(merged(&[None, None])[0], Phase { from: 0, to: 2, name: "computing".into() });
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trapline_formats::Trace;
 
-/// Bins of the timeline.
-pub(super) const BINS: usize = 240;
+/// Bins of the timeline: more than are told apart before it is zoomed.
+pub(super) const BINS: usize = 480;
 /// Buckets of durations per octave.
 const PER_OCTAVE: f64 = 4.0;
 

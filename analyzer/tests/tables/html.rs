@@ -9,12 +9,39 @@ use trapline_formats::{ExitKind, NamedRange, Space, Trace};
 
 const HOSTILE: &str = "</script><script>window.hacked=1</script><img/src=x/onerror=hacked=1>";
 
-/// What a user does, after the page's own script. Its findings are the title of the page.
-const DRIVER: &str = r##"<script>
+/// The libraries, what they draw, the data, and the page's own.
+const SCRIPTS: usize = 4;
+
+/// Where nobody waits for time to pass, the browser draws a frame when it likes: transitions and pictures are of timers here.
+const FRAMES: &str =
+    "<script>window.requestAnimationFrame = act => setTimeout(() => act(performance.now()), 16);</script>";
+
+/// How a user points at a picture. zrender, which draws those of ECharts, wants a click as a mouse makes it; of pointer events, for
+/// those keep fractions of a pixel.
+const POINTING: &str = r#"<script>
 const found = [];
 const check = (what, is) => { if (!is) found.push(what); };
-window.addEventListener("error", e => { document.title = "ERROR " + e.message; });
-try {
+const fail = text => { document.title = "ERROR " + text; };
+window.addEventListener("error", e => fail(e.message));
+window.addEventListener("securitypolicyviolation", e => found.push("policy: " + e.violatedDirective));
+const turn = (ms = 50) => new Promise(done => setTimeout(done, ms));
+const middle = node => { const b = node.getBoundingClientRect(); return { clientX: b.x + b.width / 2, clientY: b.y + b.height / 2 }; };
+const send = (node, ...types) => types.forEach(type => node.dispatchEvent(new PointerEvent(type, { ...middle(node), bubbles: true })));
+const tips = () => [...document.querySelectorAll(".tip")].filter(t => t.getClientRects().length).map(t => t.textContent);
+const told = async node => { send(node, "mousemove", "mouseover"); await turn(); const all = tips(); send(node, "mouseout"); return all; };
+const click = node => send(node, "mousemove", "mousedown", "mouseup", "click");
+// What is filled with a colour of the page, as the SVG names it.
+const painted = (box, name) => [...document.querySelectorAll(`${box} path`)].filter(p => p.getAttribute("fill") === colour(name));
+const sum = numbers => numbers.reduce((all, n) => all + n, 0);
+const series = (picture, id) => picture.getOption().series.find(s => s.id === id).data;
+const drive = async act => {
+  try { await act(); document.title = found.length ? "FOUND " + found.join("; ") : "FINE"; } catch (error) { fail(error.message); }
+};
+</script>"#;
+
+/// What a user does, after the page's own script. Its findings are the title of the page.
+const DRIVER: &str = r##"<script>
+drive(async () => {
   const rows = () => [...document.querySelectorAll("#sites tbody tr")];
   const cells = (row, column) => rows()[row].children[column].textContent;
   const head = name => [...document.querySelectorAll("#sites th button")].find(b => b.textContent.startsWith(name));
@@ -33,31 +60,85 @@ try {
   filter.value = ""; filter.dispatchEvent(new Event("input"));
   rows()[0].click();
   check("chosen", rows()[0].classList.contains("chosen"));
-  check("histograms", document.querySelectorAll("#detail .histogram rect").length > 1);
-  check("timeline", document.querySelectorAll("#timeline rect").length >= 240);
+  const shown = data.sites.find(s => String(s.site) === rows()[0].dataset.site);
+  check("histograms", painted("#detail .histogram", "guest").length === shown.vmm_times.length + shown.run_times.length);
+  check("a range's tip", (await told(painted("#detail .histogram", "guest")[0])).some(t => t.endsWith(`: ${group(shown.vmm_times[0][2])} exits`)));
   const cards = data.suggestions.filter(s => s.rule !== "recorder").length + (data.suggestions.some(s => s.rule === "recorder") ? 1 : 0);
   check("suggestions", document.querySelectorAll("#whatif .card").length === cards && cards > 0);
-  check("phases", document.querySelectorAll("#timeline [data-phase]").length > 0);
-  check("heat", document.querySelectorAll("#heat rect").length > 0);
-  const frames = () => [...document.querySelectorAll("#flame rect")];
-  const before = frames().length;
-  frames()[1].dispatchEvent(new MouseEvent("click"));
-  const wide = name => Number(frames().find(f => f.dataset.frame === name).getAttribute("width"));
-  check("zoomed", wide(frames().find(f => f.dataset.frame !== "all").dataset.frame) === wide("all"));
-  frames().find(f => f.dataset.frame === "all").dispatchEvent(new MouseEvent("click"));
-  check("zoomed out", frames().length === before);
-  frames()[1].dispatchEvent(new MouseEvent("mousemove", { clientX: 5, clientY: 5 }));
-  check("tip", !document.getElementById("tip").hidden);
-  const colour = () => getComputedStyle(document.body).backgroundColor;
-  const first = colour();
+
+  const t = data.time;
+  for (const kind of ["vmm", "path", "idle"]) {
+    check(`sum of ${kind}`, sum(series(timeline_chart, kind).map(bar => bar[1])) === sum(t[kind]));
+    check(`columns of ${kind}`, painted("#timeline", kind).length >= t[kind].filter(ns => ns > 0).length);
+  }
+  const high = (kind, i) => painted("#timeline", kind)[i].getBoundingClientRect().height;
+  const most = Math.max(...t.exits.map((_, i) => t.vmm[i] + t.path[i])), dearest = t.exits.findIndex((_, i) => t.vmm[i] + t.path[i] === most);
+  check("full height", Math.abs(high("vmm", dearest) + high("path", dearest) - 120) < 2);
+  check("a column's tip", (await told(painted("#timeline", "vmm")[dearest])).includes(column(dearest)));
+  check("phases", series(timeline_chart, "phases").length === data.phases.length && data.phases.length > 0);
+
+  const strong = strokes(data.sites.filter(s => s.heat));
+  check("heat", painted("#heat", "vmm").length === strong.length && strong.length > 0);
+  const [, , row] = strong.at(-1), hot = data.sites.filter(s => s.heat)[row];
+  check("a site's tip", (await told(painted("#heat", "vmm").at(-1))).some(tip => tip.startsWith(site_told(hot))));
+  click(painted("#heat", "vmm").at(-1));
+  check("heat leads to its site", document.querySelector("#detail h3").textContent === `Site ${hot.site}`);
+  const window_of = picture => { const { start, end } = picture.getOption().dataZoom[0]; return `${start}..${end}`; };
+  const press = key => document.getElementById("timeline").dispatchEvent(new KeyboardEvent("keydown", { key }));
+  // Columns 1 and 11 stay in sight.
+  const apart = () => middle(painted("#timeline", "vmm")[11]).clientX - middle(painted("#timeline", "vmm")[1]).clientX;
+  const narrow = apart();
+  press("+"); press("ArrowLeft"); press("ArrowLeft");
+  await turn();
+  check("zoomed in", window_of(timeline_chart) === "0..50" && window_of(heat_chart) === "0..50");
+  check("columns are wider", apart() > 1.9 * narrow && apart() < 2.1 * narrow);
+  heat_chart.dispatchAction({ type: "dataZoom", start: 20, end: 60 });
+  await turn();
+  check("both ways", window_of(timeline_chart) === "20..60");
+  press("-"); press("-");
+  await turn();
+  check("all of it again", window_of(timeline_chart) === "0..100" && window_of(heat_chart) === "0..100");
+
+  const frames = () => [...document.querySelectorAll("#flame .frame")], wide_frame = frame => Number(frame.querySelector("rect").getAttribute("width"));
+  const named = name => frames().find(f => f.getAttribute("name") === name), leaf = () => frames().find(f => typeof f.__data__.data.site === "number");
+  await turn(500);
+  const before = frames().length, whole = sum(data.sites.filter(s => !s.idle).map(cost));
+  check("root", named("all").__data__.data.value === whole);
+  const inner = frames().find(f => f !== named("all") && f.__data__.data.site === undefined && wide_frame(f) < wide_frame(named("all")) - 1);
+  const name = inner.getAttribute("name"), { value } = inner.__data__.data;
+  check("as wide as its cost", Math.abs(wide_frame(inner) / wide_frame(named("all")) - value / whole) < 0.01);
+  check("a frame's tip", (await told(inner)).some(t => t.startsWith(`${name}\n`)));
+  click(inner);
+  await turn(500);
+  check("zoomed", Math.abs(wide_frame(inner) - wide_frame(named("all"))) < 1);
+  click(named("all"));
+  await turn(500);
+  check("zoomed out", frames().length === before && Math.abs(wide_frame(inner) / wide_frame(named("all")) - value / whole) < 0.01);
+  const { site } = leaf().__data__.data;
+  click(leaf());
+  check("a leaf leads to its site", document.querySelector("#detail h3").textContent === `Site ${site}`);
+  const search = document.getElementById("search");
+  search.value = "port-write"; search.dispatchEvent(new Event("input"));
+  const wrote = sum(data.sites.filter(s => !s.idle && s.does.startsWith("port-write")).map(cost));
+  check("searched", document.getElementById("found").textContent.endsWith(`, ${time(wrote)}, ${percent(wrote * 100 / whole)} %`));
+  check("marked", frames().filter(f => f.__data__.highlight).length > 0);
+  search.value = ""; search.dispatchEvent(new Event("input"));
+  check("unmarked", frames().filter(f => f.__data__.highlight).length === 0);
+
+  const paper = () => getComputedStyle(document.body).backgroundColor, ink = () => document.querySelector("#heat text").getAttribute("fill");
+  const first = [paper(), ink(), colour("vmm")];
   document.getElementById("theme").click();
-  check("other theme", colour() !== first);
+  await turn();
+  check("other theme", paper() !== first[0] && ink() !== first[1] && painted("#heat", "vmm").length === strong.length && colour("vmm") !== first[2]);
   check("no wider than the window", document.documentElement.scrollWidth <= innerWidth);
+  document.querySelector("main").style.maxWidth = "450px";
+  window.dispatchEvent(new Event("resize"));
+  await turn();
+  check("less room", ["timeline", "heat", "flame"].every(id => document.querySelector(`#${id} svg`).getBoundingClientRect().width < 450));
   check("no hostile markup", !window.hacked && !document.querySelector("img"));
   check("hostile text " + HOSTILE, !HOSTILE || document.body.textContent.includes(HOSTILE));
   check("what it holds", document.getElementById("holds").textContent.includes("holds data of the guest"));
-  document.title = found.length ? "FOUND " + found.join("; ") : "FINE";
-} catch (error) { document.title = "ERROR " + error.message; }
+});
 </script>"##;
 
 /// A browser; whoever set TRAPLINE_REQUIRE_BROWSER does not want to miss what takes one.
@@ -75,7 +156,7 @@ pub fn browser() -> Option<PathBuf> {
 
 /// Opens a page at a width, drives it, and gives back its title.
 fn driven(browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
-    driven_by(DRIVER, browser, dir, page, hostile, width)
+    driven_by(&[POINTING, DRIVER].concat(), browser, dir, page, hostile, width)
 }
 
 pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: &str, width: u32) -> String {
@@ -88,6 +169,7 @@ pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: 
         ),
         1,
     );
+    let page = page.replacen("<head>", &format!("<head>{FRAMES}"), 1);
     std::fs::write(&file, page.replace("</body>", &format!("{driver}</body>"))).unwrap();
     let output = Command::new(browser)
         .args([
@@ -96,6 +178,8 @@ pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: 
             "--disable-gpu",
             "--disable-background-networking",
             "--disable-component-update",
+            // Timers run, and no time is waited.
+            "--virtual-time-budget=60000",
             "--dump-dom",
             &format!("--window-size={width},1000"),
         ])
@@ -211,19 +295,27 @@ fn a_page_sorts_filters_zooms_and_fits_its_window() {
 
 /// Everywhere that a name is shown, and the name.
 const NAMED: &str = r##"<script>
-const found = [];
-const check = (what, is) => { if (!is) found.push(what); };
-window.addEventListener("error", e => { document.title = "ERROR " + e.message; });
-try {
-  const names = query => [...document.querySelectorAll(query)].some(e => e.textContent.includes(HOSTILE) || e.dataset.frame === HOSTILE);
-  for (const query of ["#sites tbody td", "#flame rect", "#code summary", "#heat title", "#facts dd"]) check(query, names(query));
+drive(async () => {
+  const names = query => [...document.querySelectorAll(query)].some(e => e.textContent.includes(HOSTILE));
+  await turn(1000);
+  for (const query of ["#sites tbody td", "#flame .frame", "#code summary", "#phases span", "#facts dd"]) check(query, names(query));
   check("code", document.querySelectorAll("#code .hot").length === 8);
   for (const line of document.querySelectorAll("#code .hot")) line.click();
   check("detail", names("#detail dd"));
-  for (const frame of document.querySelectorAll("#flame rect")) frame.dispatchEvent(new MouseEvent("mousemove", { clientX: 5, clientY: 5 }));
+  // Everything in every picture that can be pointed at says what it is, and all of that is text.
+  const all = {}, alike = new Set(["vmm", "path", "idle"].flatMap(kind => painted("#timeline", kind).slice(20)));
+  for (const id of ["timeline", "heat", "flame", "detail"]) {
+    all[id] = [];
+    for (const node of document.querySelectorAll(`#${id} path, #${id} text, #${id} .frame`)) if (!alike.has(node)) all[id].push(...await told(node));
+  }
+  check("a phase's tip", all.timeline.some(t => t.startsWith(`${HOSTILE}\n`)));
+  check("a column's tip", all.timeline.some(t => t.startsWith("from ")));
+  check("a stroke's tip", all.heat.some(t => t.includes(HOSTILE) && t.includes("\nfrom ")));
+  check("a row's tip", all.heat.some(t => t.includes(HOSTILE) && !t.includes("\nfrom ")));
+  check("a frame's tip", all.flame.some(t => t.startsWith(`${HOSTILE}\n`)));
+  check("a range's tip", all.detail.some(t => t.endsWith(" exits")));
   check("no hostile markup", !window.hacked && !document.querySelector("img"));
-  document.title = found.length ? "FOUND " + found.join("; ") : "FINE";
-} catch (error) { document.title = "ERROR " + error.message; }
+});
 </script>"##;
 
 /// A program with a function of a hostile name, linked for its place: `in al, 0x10` and seven more.
@@ -263,12 +355,12 @@ fn a_function_with_a_hostile_name_is_text_in_pictures_and_in_its_code() {
     assert_eq!(symbols.of(7).unwrap().name, HOSTILE, "{:?}", symbols.notes());
     let report = Report::with_symbols(&trace, By::Site, symbols, &mut |_| {}).unwrap();
     let page = report.to_html(&trace, None).unwrap();
-    assert_eq!(page.matches("<script").count(), 2, "the data and the page's own");
+    assert_eq!(page.matches("<script").count(), SCRIPTS);
     let Some(browser) = browser() else {
         eprintln!("SKIPPED: no browser drives the page: `apt-get install chromium`");
         return;
     };
-    assert_eq!(driven_by(NAMED, &browser, dir.path(), &page, HOSTILE, 1280), "FINE");
+    assert_eq!(driven_by(&[POINTING, NAMED].concat(), &browser, dir.path(), &page, HOSTILE, 1280), "FINE");
 }
 
 #[test]
@@ -276,7 +368,7 @@ fn a_page_holds_no_markup_of_the_guest_and_what_it_holds_adds_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = hostile(dir.path());
     let page = report(&path, By::Site).to_html(&Trace::open(&path).unwrap(), None).unwrap();
-    assert_eq!(page.matches("<script").count(), 2, "the data and the page's own");
+    assert_eq!(page.matches("<script").count(), SCRIPTS);
     assert!(!page.contains("<img") && page.contains("<title>&lt;b&gt;&amp;run.trap"));
     let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
     let data: serde_json::Value = serde_json::from_str(data).unwrap();
