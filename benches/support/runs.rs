@@ -201,7 +201,7 @@ fn recorded(host: &Host, job: &Job, output: Option<&Path>, preempt: Preempt) -> 
     };
     let open = |(image, in_trace): &(PathBuf, bool)| Disk::open(image, false, *in_trace).unwrap();
     let virtio = virtio::Config { disks: job.disk.iter().map(open).collect(), ..Default::default() };
-    let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_ram(job.guest.ram_bytes) });
+    let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::of(&job.guest) });
     Run::of(
         |r: &Recording| r.end.exits,
         || {

@@ -9,8 +9,8 @@
 //! # use trapline_recorder::learn::{Learner, Step, Window};
 //! # fn learn(guest: Guest) -> Result<(), Box<dyn std::error::Error>> {
 //! let (kvm, convention) = trapline_machine::open_and_probe()?;
-//! let (sites, ram) = (LearnedSites::of(&guest), guest.ram_bytes);
-//! let platform = || Box::new(Pc::new(PcConfig::with_ram(ram))) as _;
+//! let (sites, like) = (LearnedSites::of(&guest), guest.clone());
+//! let platform = || Box::new(Pc::new(PcConfig::of(&like))) as _;
 //! let mut learner = Learner::new(&kvm, convention, guest, &platform, Window::default(), sites)?;
 //! while let Step::Decided(_) = learner.step()? {
 //!     learner.sites().write("guest.sites".as_ref())?;

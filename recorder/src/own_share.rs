@@ -29,7 +29,7 @@ pub fn own_share(
     for round in 0..ROUNDS {
         progress(&format!("what recording adds, round {} of {ROUNDS}", round + 1));
         let run = |is_recorded: bool| {
-            let mut pc = Pc::new(PcConfig::of(&guest));
+            let mut pc = Pc::new(PcConfig::of(guest));
             let output = is_recorded.then(|| trace.to_owned());
             let options =
                 RecordOptions { output, replace: true, max_exits: Some(EXITS), ..RecordOptions::default() };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trapline_formats::{ClockMode, EndReason, Gpa};
 use trapline_machine::doctor::{cpuid_can_hide, user_mode_can_call};
+use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::{ConsoleInput, RecordOptions};
 
@@ -49,6 +50,8 @@ const FIRST_PROCESS: &[&str] = &[
 
 /// A kernel, what it is booted with, and what it must come to.
 struct Boot {
+    /// It enters the image, instead of us.
+    firmware: Option<PathBuf>,
     image: Image,
     protocol: Protocol,
     initrd: Option<PathBuf>,
@@ -77,6 +80,7 @@ impl Boot {
             (false, ClockMode::Host) => None,
         };
         Self {
+            firmware: None,
             image: ("memtest86+", "memtest86+x64.bin"),
             protocol: Protocol::Auto,
             initrd: None,
@@ -106,6 +110,7 @@ impl Boot {
         };
         let cmdline = format!("{LINUX} {interrupts} {}", if calls { "" } else { PLAIN_CPU });
         Self {
+            firmware: None,
             image: kernel,
             protocol: Protocol::Auto,
             initrd: Some(image("initramfs", initrd)),
@@ -180,6 +185,43 @@ fn linux_boots_by_pvh_and_replays_exactly_under_the_host_clock() {
     boot.end = EndReason::ConsoleMatch(until.into());
     boot.says = vec![until];
     boots_and_replays(&host, &boot, ClockMode::Host);
+}
+
+#[test]
+fn linux_boots_on_a_bios_by_its_real_mode_entry_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = from(Extent::Normal) else { return };
+    let mut boot = Boot::linux(&host, (BZIMAGE.0, PICS), LINUX_RAM);
+    boot.firmware = Some(image("seabios", "bios.bin"));
+    boot.says.insert(0, "Booting from ROM");
+    // It is given no random seed on this way, and no ACPI tables to switch off by.
+    if boot.end == EndReason::PowerOff {
+        boot.end = EndReason::Halted;
+        boot.says.push("reboot: System halted");
+    }
+    boots_and_replays(&host, &boot, ClockMode::Host);
+}
+
+#[test]
+fn a_kernel_that_needs_a_bios_starts_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    let Some(host) = from(Extent::Quick) else { return };
+    // It unpacks itself first, which takes minutes where kernel mode is interpreted.
+    let is_fast = user_mode_can_call(host.kvm).unwrap();
+    let until = if is_fast { "iPXE initialising devices" } else { "Booting from ROM" };
+    let boot = Boot {
+        firmware: Some(image("seabios", "bios.bin")),
+        image: ("ipxe", "ipxe.lkrn"),
+        protocol: Protocol::Auto,
+        initrd: None,
+        cmdline: "console=ttyS0".into(),
+        ram_bytes: LINUX_RAM,
+        types: b"",
+        until: Some(until),
+        max_exits: None,
+        end: EndReason::ConsoleMatch(until.into()),
+        says: vec![until],
+        shows: None,
+    };
+    boots_and_replays(&host, &boot, ClockMode::Virtual);
 }
 
 #[test]
@@ -276,15 +318,19 @@ fn first_difference<T: PartialEq + Debug>(first: &[T], second: &[T]) -> String {
 
 /// Records a boot to its end; everything that it should have said is there.
 fn record(host: &Host, boot: &Boot, clock: ClockMode) -> Recorded {
-    let guest = kernel::load(
-        Kernel {
-            image: &image(boot.image.0, boot.image.1),
-            initrd: boot.initrd.as_deref(),
-            cmdline: &boot.cmdline,
-            protocol: boot.protocol,
-        },
-        boot.ram_bytes,
-    )
+    let kernel = Kernel {
+        image: &image(boot.image.0, boot.image.1),
+        initrd: boot.initrd.as_deref(),
+        cmdline: &boot.cmdline,
+        protocol: boot.protocol,
+    };
+    let guest = match &boot.firmware {
+        Some(rom) => {
+            let option_roms = &[image("linuxboot", "linuxboot.bin")];
+            firmware::load(Firmware { rom, option_roms, kernel: Some(kernel) }, boot.ram_bytes)
+        }
+        None => kernel::load(kernel, boot.ram_bytes),
+    }
     .unwrap();
     let until = boot.until.map(|regex| regex::bytes::Regex::new(regex).unwrap());
     let options = RecordOptions {

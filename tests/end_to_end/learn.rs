@@ -182,7 +182,7 @@ fn learn(
     sites: LearnedSites,
     steps: usize,
 ) -> (LearnedSites, u64) {
-    let platform = || Box::new(Pc::new(PcConfig::with_ram(guest.ram_bytes))) as _;
+    let platform = || Box::new(Pc::new(PcConfig::of(guest))) as _;
     let mut learner =
         Learner::new(host.kvm, host.convention, guest.clone(), &platform, window, sites).unwrap();
     for _ in 0..steps {

@@ -56,7 +56,7 @@ impl BootRom {
         for path in roms {
             let rom = self.read("option ROM", path, LARGEST_ROM)?;
             let name = format!("genroms/{}", path.file_name().unwrap_or_default().to_string_lossy());
-            order += &format!("/rom@{name}\n");
+            order.extend(["/rom@", &name, "\n"]);
             self.contents.files.push((name, rom));
         }
         if !roms.is_empty() {

@@ -84,7 +84,7 @@ fn loaded(guest: &Guest, ram_bytes: u64) -> trapline_recorder::Guest {
 
 /// Records a loaded guest into a folder of its own.
 pub fn record_loaded(host: &Host, guest: &trapline_recorder::Guest, options: RecordOptions) -> Recorded {
-    record_on(host, guest, PcConfig::with_ram(guest.ram_bytes), options)
+    record_on(host, guest, PcConfig::of(guest), options)
 }
 
 /// Records a loaded guest on a PC of one's choice.
