@@ -125,6 +125,8 @@ def test_the_console_is_typed_and_ends_a_recording(record: Recorder) -> None:
         ({"flat": "a", "initrd": "b"}, TypeError, "initrd goes with kernel"),
         ({"flat": "a", "cmdline": "b"}, TypeError, "cmdline goes with kernel or multiboot"),
         ({"kernel": "a", "modules": ["b"]}, TypeError, "modules goes with multiboot"),
+        ({"kernel": "a", "option_roms": ["b"]}, TypeError, "option_roms goes with firmware"),
+        ({"firmware": "/nowhere", "kernel": "a", "option_roms": ["b"]}, FileNotFoundError, "/nowhere"),
         ({"kernel": "a", "protocol": "b"}, ValueError, "choose one of auto, pvh"),
         ({"flat": "a", "mode": 8}, ValueError, "choose one of 16, 32, 64"),
         ({"flat": "a", "clock": "b"}, ValueError, "choose host or virtual"),

@@ -95,6 +95,25 @@ fn a_kernel_that_memory_is_too_small_for_is_refused_with_what_it_needs() {
 }
 
 #[test]
+fn what_a_bios_cannot_boot_is_refused_before_it_starts() {
+    let folder = linux();
+    folder.file("rom", &[[0x55, 0xaa].as_slice(), &[0; 510]].concat());
+    folder.file("bios", &vec![0; 64 << 10]);
+    let run =
+        |more: &[&str]| folder.run(&[&["record", "--firmware", "bios", "--memory", "48M"], more].concat());
+    run(&["--option-rom", "none"]).says(2, &["option ROM none", "No such file"]);
+    run(&["--option-rom", "bzImage"]).says(2, &["option ROM bzImage", "at most 131072 fit"]);
+    run(&["--option-rom", "bios"]).says(2, &["option ROM bios", "55 AA"]);
+    run(&["--option-rom", "rom", "--kernel", "vmlinux"]).says(2, &["kernel vmlinux", "boots a bzImage"]);
+    run(&["--option-rom", "rom", "--kernel", "bzImage", "--protocol", "pvh"])
+        .says(2, &["cannot be used with"]);
+    let long = "x".repeat(2048);
+    run(&["--option-rom", "rom", "--kernel", "bzImage", "--cmdline", &long]).says(2, &["2048 bytes", "2047"]);
+    folder.file("large", &vec![0; 45 << 20]);
+    run(&["--option-rom", "rom", "--kernel", "bzImage", "--initrd", "large"]).says(2, &["large", "--memory"]);
+}
+
+#[test]
 fn a_command_line_that_is_too_long_is_refused_with_its_bound() {
     let folder = linux();
     multiboot(&folder);

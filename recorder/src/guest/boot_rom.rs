@@ -22,6 +22,8 @@ const HEAP_END: u16 = (CMDLINE_AT - SETUP_AT - 0x200) as u16;
 const LEFT_TO_THE_BIOS: u64 = 1 << 20;
 /// What fits between the video ROM's place and the BIOS.
 const LARGEST_ROM: u64 = 128 << 10;
+/// What a BIOS looks for (Plug and Play BIOS Specification 1.0A, 3.1).
+const ROM_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 const SECTOR: usize = 512;
 const PAGE: u64 = 4096;
 /// The first protocol whose command line may lie anywhere.
@@ -55,6 +57,10 @@ impl BootRom {
         let mut order = String::new();
         for path in roms {
             let rom = self.read("option ROM", path, LARGEST_ROM)?;
+            if !rom.starts_with(&ROM_SIGNATURE) {
+                let reason = "no option ROM: it does not begin with the bytes 55 AA";
+                return Err(unusable("option ROM", path, reason.into()));
+            }
             let name = format!("genroms/{}", path.file_name().unwrap_or_default().to_string_lossy());
             order.extend(["/rom@", &name, "\n"]);
             self.contents.files.push((name, rom));
@@ -225,6 +231,8 @@ mod tests {
         let order = rom.contents.files.iter().find(|(name, _)| name == "bootorder").unwrap();
         assert_eq!(order.1, b"/rom@genroms/b.bin\n/rom@genroms/a.bin\nHALT\0");
         assert_eq!(rom.contents.files.iter().filter(|(name, _)| name.starts_with("genroms/")).count(), 2);
+        let no_rom = written(&folder, "c.bin", b"MZ");
+        assert!(BootRom::default().add_roms(&[no_rom]).unwrap_err().to_string().contains("55 AA"));
         let mut none = BootRom::default();
         none.add_roms(&[]).unwrap();
         assert!(none.contents.files.is_empty(), "the PC's own order stays");
