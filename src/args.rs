@@ -1,14 +1,20 @@
 //! The command line.
 
+mod choices;
+mod guest;
+mod values;
+
+pub use choices::{By, Clock, ExportFormat, Format, Preempt};
+pub use guest::{BootProtocol, FlatMode, GuestArgs};
+pub use values::{DigestArg, ExitRange, KeyframesArg};
+
 use crate::prices::PricesArg;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use std::fmt;
-use std::num::NonZeroU64;
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 use trapline_analyzer::{Condition, SymbolFile};
 use trapline_recorder::Every;
+use values::{address, duration, percent, range};
 
 /// Record any KVM guest, replay it exactly, and price every instruction that trapped.
 #[derive(Debug, Parser)]
@@ -58,46 +64,6 @@ pub enum Verb {
     Diff(Diff),
     /// Write a trace in another format: a row per exit, or a profile.
     Export(Export),
-}
-
-/// The guest, and what it is booted with.
-#[derive(Debug, Args)]
-#[command(group(ArgGroup::new("guest").required(true).multiple(true).args(["firmware", "kernel", "multiboot", "flat"])))]
-#[command(group(ArgGroup::new("booted").args(["kernel", "multiboot"])))]
-pub struct GuestArgs {
-    /// Boot this firmware ROM from the reset vector.
-    #[arg(long, value_name = "ROM", conflicts_with_all = ["multiboot", "flat"])]
-    pub firmware: Option<PathBuf>,
-    /// An option ROM for the firmware, as QEMU's `linuxboot.bin`, which boots the --kernel by its real-mode entry. Once for each.
-    #[arg(long, value_name = "FILE", requires = "firmware")]
-    pub option_rom: Vec<PathBuf>,
-    /// Boot this kernel: a bzImage or an ELF file vmlinux.
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["multiboot", "flat"])]
-    pub kernel: Option<PathBuf>,
-    /// The kernel's initial RAM disk.
-    #[arg(long, value_name = "FILE", requires = "kernel", conflicts_with_all = ["multiboot", "flat"])]
-    pub initrd: Option<PathBuf>,
-    /// Boot this multiboot 1 kernel: a 32-bit ELF file, or any file whose header says where it goes.
-    #[arg(long, value_name = "ELF", conflicts_with = "flat")]
-    pub multiboot: Option<PathBuf>,
-    /// A module for the multiboot kernel, and the text that goes with it (without one, its name). Give it once for each.
-    #[arg(long, value_name = "FILE[=TEXT]", requires = "multiboot", conflicts_with_all = ["firmware", "kernel", "flat"])]
-    pub module: Vec<String>,
-    /// The kernel's command line, word for word.
-    #[arg(long, default_value = "", value_name = "TEXT", requires = "booted", allow_hyphen_values = true)]
-    pub cmdline: String,
-    /// How the kernel is entered.
-    #[arg(long, default_value = "auto", requires = "kernel", conflicts_with = "firmware")]
-    pub protocol: BootProtocol,
-    /// Load this flat image at 0x8000 and enter it there.
-    #[arg(long, value_name = "FILE")]
-    pub flat: Option<PathBuf>,
-    /// The mode a flat image is entered in.
-    #[arg(long, default_value = "64", value_name = "BITS")]
-    pub mode: FlatMode,
-    /// Guest memory: a number of bytes, or with a suffix K, M, G.
-    #[arg(long, default_value = "64M", value_parser = bytes, value_name = "SIZE")]
-    pub memory: u64,
 }
 
 #[derive(Debug, Args)]
@@ -357,186 +323,6 @@ pub struct Export {
     pub quiet: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FlatMode {
-    #[value(name = "16")]
-    Bits16,
-    #[value(name = "32")]
-    Bits32,
-    #[value(name = "64")]
-    Bits64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BootProtocol {
-    /// Linux by its 64-bit protocol, any other ELF file by PVH where it has that entry.
-    Auto,
-    /// PVH, in 32-bit mode.
-    Pvh,
-    /// Linux's 64-bit protocol.
-    Linux64,
-    /// Linux's 32-bit protocol.
-    Linux32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Clock {
-    /// Timers follow host time.
-    Host,
-    /// Time advances by a fixed step per exit and jumps to the next deadline at HLT.
-    Virtual,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Preempt {
-    /// After exits, and at interrupt windows.
-    Exits,
-    /// Also between exits.
-    Positions,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum By {
-    /// Instruction, kind of exit, and port, address or MSR.
-    Instruction,
-    /// Function.
-    Symbol,
-    /// Kind of exit.
-    Reason,
-    /// Device.
-    Device,
-    /// Port, address or MSR.
-    Address,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
-    Csv,
-    Parquet,
-    /// One page for a browser, offline, with pictures; by instruction.
-    Html,
-    /// A log for the tools of HdrHistogram: two tagged histograms for each row, in nanoseconds.
-    Hdr,
-    /// The percentile distribution of the VMM times of all exits but HLT, for HdrHistogram's plotter, in microseconds.
-    Hgrm,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// One row per exit.
-    Parquet,
-    /// A profile for profiler.firefox.com.
-    Firefox,
-    /// Track events for ui.perfetto.dev.
-    Perfetto,
-    /// A profile for pprof, compressed.
-    Pprof,
-    /// Folded stacks for flame graphs, in nanoseconds.
-    Folded,
-    /// An interactive flame graph, as SVG for a browser.
-    #[value(name = "flamegraph")]
-    FlameGraph,
-}
-
-/// Exits from one keyframe to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyframesArg(pub Option<NonZeroU64>);
-
-impl FromStr for KeyframesArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = || text.parse().map_err(|_| "a number of exits, from 1 on, or `none`".to_owned());
-        if text == "none" { Ok(Self(None)) } else { number().map(|n| Self(Some(n))) }
-    }
-}
-
-impl fmt::Display for KeyframesArg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(exits) => exits.fmt(f),
-            None => f.write_str("none"),
-        }
-    }
-}
-
-/// Exits from one checkpoint to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DigestArg(pub NonZeroU64);
-
-impl FromStr for DigestArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = || text.parse().map_err(|_| "a number of exits, from 1 on, or `every-exit`".to_owned());
-        if text == "every-exit" { Ok(Self(NonZeroU64::MIN)) } else { number().map(Self) }
-    }
-}
-
-impl fmt::Display for DigestArg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A half-open range of exits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExitRange {
-    pub start: u64,
-    pub end: u64,
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let (digits, shift) = match text.char_indices().last() {
-        Some((i, 'k' | 'K')) => (&text[..i], 10),
-        Some((i, 'm' | 'M')) => (&text[..i], 20),
-        Some((i, 'g' | 'G')) => (&text[..i], 30),
-        _ => (text, 0),
-    };
-    let number: u64 =
-        digits.parse().map_err(|_| "a size is a number, with K, M or G behind it if you like".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "more than 64 bits can count".to_owned())
-}
-
-fn address(text: &str) -> Result<u64, String> {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    number.map_err(|_| "an address is a number, hexadecimal with 0x before it".to_owned())
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.parse().map_err(|_| "a number of percent".to_owned())?;
-    if (0.0..=1e6).contains(&number) { Ok(number) } else { Err("no less than 0".into()) }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (number, unit) = units
-        .iter()
-        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
-        .unwrap_or((text, 1.0));
-    let value: f64 =
-        number.parse().map_err(|_| "a time is a number and a unit: 500ms, 30s, 2m".to_owned())?;
-    Duration::try_from_secs_f64(value * unit).map_err(|e| e.to_string())
-}
-
-fn range(text: &str) -> Result<ExitRange, String> {
-    let number = |t: &str, default| {
-        if t.is_empty() { Ok(default) } else { t.parse().map_err(|_| format!("`{t}` is no exit")) }
-    };
-    match text.split_once("..") {
-        Some((a, b)) => {
-            let range = ExitRange { start: number(a, 0)?, end: number(b, u64::MAX)? };
-            if range.start <= range.end { Ok(range) } else { Err("it ends before it begins".into()) }
-        }
-        None => number(text, 0).map(|start| ExitRange { start, end: start.saturating_add(1) }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -545,19 +331,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_times_and_ranges_are_read_as_people_write_them() {
-        assert_eq!(bytes("64M"), Ok(64 << 20));
-        assert_eq!(bytes("4096"), Ok(4096));
-        assert!(bytes("many").is_err() && bytes("99999999999G").is_err());
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
-        assert!(duration("-1s").is_err());
-        assert_eq!(range("3..7"), Ok(ExitRange { start: 3, end: 7 }));
-        assert_eq!(range("..7"), Ok(ExitRange { start: 0, end: 7 }));
-        assert_eq!(range("5"), Ok(ExitRange { start: 5, end: 6 }));
-        assert!(range("7..3").is_err());
     }
 }
