@@ -38,6 +38,8 @@ const CMDLINE: u64 = 0x2_0000;
 /// What fits before the EBDA.
 const CMDLINE_ROOM: usize = 0x1_0000;
 const PAGE: u64 = 4096;
+/// An ELF file with debug information is larger than what is loaded of it, and than many a guest's memory.
+const LARGEST_FILE: u64 = 2 << 30;
 /// Selectors that Linux asks for: `__BOOT_CS` and `__BOOT_DS`.
 const SELECTORS: (u16, u16) = (0x10, 0x18);
 
@@ -93,7 +95,7 @@ type Initrd = Option<(u64, u64)>;
 pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> {
     let memory = ram_regions(ram_bytes)?;
     let low = memory[0].bytes;
-    let image = read_image("kernel", kernel.image, low)?;
+    let image = read_image("kernel", kernel.image, LARGEST_FILE)?;
     let unusable =
         |reason: String| RecorderError::Unusable { role: "kernel", path: kernel.image.to_owned(), reason };
     let mut files = vec![file("kernel", kernel.image, &image)];
