@@ -4,7 +4,7 @@
 //! there beside them, and enters the real-mode part (QEMU, pc-bios/optionrom/linuxboot.S; keys: Linux,
 //! include/uapi/linux/qemu_fw_cfg.h; protocol: Linux, Documentation/arch/x86/boot.rst).
 
-use super::kernel::{self, Kernel, Loaded, SetupHeader, check_cmdline};
+use super::kernel::{self, Kernel, Loaded, SetupHeader, check_cmdline, fill_in, place_initrd};
 use super::{file, read_image};
 use crate::devices::fw_cfg::Contents;
 use crate::error::RecorderError;
@@ -25,14 +25,11 @@ const LARGEST_ROM: u64 = 128 << 10;
 /// What a BIOS looks for (Plug and Play BIOS Specification 1.0A, 3.1).
 const ROM_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 const SECTOR: usize = 512;
-const PAGE: u64 = 4096;
 /// The first protocol whose command line may lie anywhere.
 const OLDEST: u16 = 0x202;
 /// `loadflags`: the protected-mode part goes to 1 MiB; there is a heap.
 const LOADED_HIGH: u8 = 1;
 const CAN_USE_HEAP: u8 = 0x80;
-/// A boot loader without a number of its own.
-const OTHER_LOADER: u8 = 0xff;
 
 /// Keys in `fw_cfg`: of an address, a size, and what is to be there.
 mod key {
@@ -80,28 +77,27 @@ impl BootRom {
     ) -> Result<(), RecorderError> {
         let image = self.read("kernel", kernel.image, low)?;
         let no_kernel = |reason: String| unusable("kernel", kernel.image, reason);
-        let (mut header, mut setup, mut rest) = split(&image).map_err(|reason| no_kernel(reason.into()))?;
+        let (mut header, end) = setup_part(&image).map_err(|reason| no_kernel(reason.into()))?;
+        let (setup, rest) = image.split_at(end);
         self.kernel = kernel::for_a_bios(&image, low, used_ports).map_err(no_kernel)?;
-        if let Some((_, closed)) = self.kernel.as_mut().and_then(|loaded| loaded.contents.pop()) {
-            rest = closed;
-        }
+        let closed = self.kernel.as_mut().and_then(|loaded| loaded.contents.pop());
+        let rest = closed.map_or_else(|| rest.to_vec(), |(_, bytes)| bytes);
         check_cmdline(kernel.cmdline, header.fields.cmdline_size as usize)?;
-        header.fields.type_of_loader = OTHER_LOADER;
         header.fields.loadflags |= CAN_USE_HEAP;
         header.fields.heap_end_ptr = HEAP_END;
-        header.fields.cmd_line_ptr = CMDLINE_AT;
+        let mut place = None;
         if let Some(path) = kernel.initrd {
             let initrd = self.read("initrd", path, low)?;
+            let bytes = initrd.len() as u64;
+            let unpacked = self.kernel.as_ref().map(|loaded| loaded.end);
+            let start = unpacked.unwrap_or(u64::from(KERNEL_AT) + rest.len() as u64);
             let end = (low - LEFT_TO_THE_BIOS).min(u64::from(header.fields.initrd_addr_max) + 1);
-            let at = end.saturating_sub(initrd.len() as u64) & !(PAGE - 1);
-            if at < u64::from(KERNEL_AT) + rest.len() as u64 {
-                let reason = "it does not fit behind the kernel: give the guest more --memory";
-                return Err(unusable("initrd", path, reason.into()));
-            }
-            header.fields.ramdisk_image = at as u32;
-            header.fields.ramdisk_size = initrd.len() as u32;
+            let at = place_initrd(path, bytes, start..end, low)?;
             self.add(key::INITRD, at as u32, initrd);
+            place = Some((at, bytes));
         }
+        fill_in(&mut header.fields, CMDLINE_AT.into(), place);
+        let mut setup = setup.to_vec();
         header.put(&mut setup);
         self.add(key::SETUP, SETUP_AT, setup);
         self.add(key::CMDLINE, CMDLINE_AT, [kernel.cmdline.as_bytes(), b"\0"].concat());
@@ -122,8 +118,8 @@ impl BootRom {
     }
 }
 
-/// The header, the real-mode part, and the rest.
-fn split(image: &[u8]) -> Result<(SetupHeader, Vec<u8>, Vec<u8>), &'static str> {
+/// The header, and where the real-mode part ends.
+fn setup_part(image: &[u8]) -> Result<(SetupHeader, usize), &'static str> {
     let header = SetupHeader::of(image)
         .filter(|h| h.fields.version >= OLDEST && h.fields.loadflags & LOADED_HIGH != 0)
         .ok_or("an option ROM boots a bzImage of boot protocol 2.02 or later, and it is none")?;
@@ -136,8 +132,7 @@ fn split(image: &[u8]) -> Result<(SetupHeader, Vec<u8>, Vec<u8>), &'static str> 
     if end >= image.len() {
         return Err("it is truncated: it ends in its real-mode part");
     }
-    let (setup, rest) = image.split_at(end);
-    Ok((header, setup.to_vec(), rest.to_vec()))
+    Ok((header, end))
 }
 
 fn unusable(role: &'static str, path: &Path, reason: String) -> RecorderError {
@@ -179,12 +174,12 @@ mod tests {
         assert_eq!(item(&rom, key::KERNEL[2]), &image[0x400..], "there is nothing to rewrite");
         assert_eq!(item(&rom, key::KERNEL[1]), (image.len() as u32 - 0x400).to_le_bytes());
         assert_eq!(item(&rom, key::CMDLINE[2]), b"quiet\0");
-        let at = (LOW - (1 << 20) - 2 * PAGE) as u32;
+        let at = (LOW - (1 << 20) - 2 * 4096) as u32;
         assert_eq!(item(&rom, key::INITRD[0]), at.to_le_bytes());
         let header = SetupHeader::of(setup).unwrap().fields;
         assert_eq!({ header.ramdisk_image }, at);
         assert_eq!(({ header.ramdisk_size }, { header.cmd_line_ptr }), (5000, CMDLINE_AT));
-        assert_eq!((header.loadflags & CAN_USE_HEAP, header.type_of_loader), (CAN_USE_HEAP, OTHER_LOADER));
+        assert_eq!((header.loadflags & CAN_USE_HEAP, header.type_of_loader), (CAN_USE_HEAP, 0xff));
         assert_eq!(setup[0x240..], image[0x240..0x400], "its code is as it was");
         assert_eq!(rom.files.iter().map(|f| f.role.as_str()).collect::<Vec<_>>(), ["kernel", "initrd"]);
     }

@@ -19,7 +19,7 @@ mod text;
 mod vmlinux;
 mod zero_page;
 
-pub(super) use setup_header::SetupHeader;
+pub(super) use setup_header::{SetupHeader, fill_in};
 
 use super::entry::{EntryState, Mode};
 use super::{Guest, Start, file, firmware_tables, kind, memory_map, ram_regions, read_image};
@@ -27,6 +27,7 @@ use crate::devices::fw_cfg::Contents;
 use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use trapline_formats::{Gpa, GuestFile, MemoryRegion, Rewrite, StandIns, Suspect};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
@@ -80,7 +81,7 @@ pub(super) struct Loaded {
     is_pvh: bool,
     pub(super) contents: Vec<(Gpa, Vec<u8>)>,
     /// First address after everything that the image will use for itself.
-    end: u64,
+    pub(super) end: u64,
     pub(super) rewrites: Vec<Rewrite>,
     pub(super) suspects: Vec<Suspect>,
     pub(super) stand_ins: StandIns,
@@ -89,7 +90,7 @@ pub(super) struct Loaded {
 }
 
 /// Where the initial RAM disk is: (address, bytes).
-type Initrd = Option<(u64, u64)>;
+pub(super) type Initrd = Option<(u64, u64)>;
 
 /// Loads a kernel.
 pub fn load(kernel: Kernel<'_>, ram_bytes: u64) -> Result<Guest, RecorderError> {
@@ -172,20 +173,30 @@ fn load_initrd(
     let Some(path) = kernel.initrd else { return Ok(None) };
     let bytes = read_image("initrd", path, low)?;
     let highest = loaded.header.map_or(u64::from(u32::MAX), |h| u64::from(h.initrd_addr_max) + 1);
-    let at = low.min(highest).saturating_sub(bytes.len() as u64) & !(PAGE - 1);
-    if at < loaded.end {
+    let length = bytes.len() as u64;
+    let at = place_initrd(path, length, loaded.end..low.min(highest), low)?;
+    files.push(file("initrd", path, &bytes));
+    contents.push((Gpa(at), bytes));
+    Ok(Some((at, length)))
+}
+
+/// Where a RAM disk of so many bytes goes: as high as there is room for it behind the kernel.
+pub(super) fn place_initrd(
+    path: &Path,
+    bytes: u64,
+    room: Range<u64>,
+    low: u64,
+) -> Result<u64, RecorderError> {
+    let at = room.end.saturating_sub(bytes) & !(PAGE - 1);
+    if at < room.start {
         let reason = format!(
-            "it has {} bytes, and the kernel leaves {} of {} MiB: give the guest more --memory",
-            bytes.len(),
-            low.saturating_sub(loaded.end),
+            "it has {bytes} bytes, and the kernel leaves {} of {} MiB: give the guest more --memory",
+            low.saturating_sub(room.start),
             low >> 20
         );
         return Err(RecorderError::Unusable { role: "initrd", path: path.to_owned(), reason });
     }
-    files.push(file("initrd", path, &bytes));
-    let length = bytes.len() as u64;
-    contents.push((Gpa(at), bytes));
-    Ok(Some((at, length)))
+    Ok(at)
 }
 
 /// A command line is text without zeros, and a kernel takes so many bytes of it.

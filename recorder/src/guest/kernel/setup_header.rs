@@ -1,5 +1,6 @@
 //! The setup header of a bzImage (Linux, Documentation/arch/x86/boot.rst), as far as the image's protocol has one.
 
+use super::Initrd;
 use linux_loader::loader::bootparam::setup_header;
 use vm_memory::ByteValued;
 
@@ -14,6 +15,19 @@ const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 const OLD_INITRD_ADDR_MAX: u32 = 0x37ff_ffff;
 /// Before protocol 2.06.
 const OLD_CMDLINE_SIZE: u32 = 255;
+
+/// A boot loader without a number of its own.
+const OTHER_LOADER: u8 = 0xff;
+
+/// Fills in what every boot loader does: who it is, and where command line and RAM disk are.
+pub(crate) fn fill_in(fields: &mut setup_header, cmdline: u64, initrd: Initrd) {
+    fields.type_of_loader = OTHER_LOADER;
+    fields.cmd_line_ptr = cmdline as u32;
+    if let Some((at, bytes)) = initrd {
+        fields.ramdisk_image = at as u32;
+        fields.ramdisk_size = bytes as u32;
+    }
+}
 
 /// The header.
 pub(crate) struct SetupHeader {

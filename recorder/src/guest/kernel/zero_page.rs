@@ -1,5 +1,6 @@
 //! Linux's zero page (`struct boot_params`; Documentation/arch/x86/zero-page.rst).
 
+use super::setup_header::fill_in;
 use super::{Initrd, seed};
 use crate::guest::acpi;
 use crate::guest::memory_map::Row;
@@ -9,8 +10,6 @@ use vm_memory::ByteValued;
 /// "HdrS".
 const MAGIC: u32 = 0x5372_6448;
 const BOOT_FLAG: u16 = 0xaa55;
-/// A boot loader without a number of its own.
-const OTHER_LOADER: u8 = 0xff;
 
 /// The page.
 pub(super) fn build(
@@ -22,16 +21,11 @@ pub(super) fn build(
 ) -> Vec<u8> {
     header.header = MAGIC;
     header.boot_flag = BOOT_FLAG;
-    header.type_of_loader = OTHER_LOADER;
-    header.cmd_line_ptr = cmdline as u32;
+    fill_in(&mut header, cmdline, initrd);
     header.setup_data = seed::SEED;
     // The image's own limit, which a loader reads and leaves (Documentation/arch/x86/boot.rst); memtest86+ looks no further
     // than this for the terminating zero, and needs to see it.
     header.cmdline_size = header.cmdline_size.max(cmdline_bytes as u32 + 1);
-    if let Some((at, bytes)) = initrd {
-        header.ramdisk_image = at as u32;
-        header.ramdisk_size = bytes as u32;
-    }
     let mut page = boot_params { hdr: header, acpi_rsdp_addr: acpi::RSDP, ..boot_params::default() };
     page.e820_entries = map.len() as u8;
     for (slot, &(addr, size, r#type)) in page.e820_table.iter_mut().zip(map) {
