@@ -72,8 +72,8 @@ function strokes(rows) {
   });
 }
 const site_told = site => `${site.instruction} at ${place(site)}\n${site.does}`;
-function heat(width) {
-  const rows = data.sites.filter(s => s.heat), all = strokes(rows), narrow = width < 600, high = narrow ? 34 : 17;
+function heat(width, rows, all) {
+  const narrow = width < 600, high = narrow ? 34 : 17;
   const grid = over_time(width, { top: 6, height: rows.length * high }), fill = colour("vmm");
   const stroke = ({ coordSys, dataIndex }, api) => {
     const [from, to, row, shade] = all[dataIndex], y = coordSys.y + (row + 1) * high;
@@ -91,12 +91,12 @@ function heat(width) {
     dataZoom: [wheel([0])],
     series: [{ id: "heat", type: "custom", data: all.map(([from, , row]) => [from * data.time.bin_ns, row]), renderItem: stroke }],
     told: ({ dataIndex }) => `${site_told(rows[all[dataIndex][2]])}\nfrom ${time(all[dataIndex][0] * data.time.bin_ns)}`,
-    chosen: event => rows[event.componentType === "series" ? all[event.dataIndex][2] : event.dataIndex].site,
   };
 }
 function pictures_of_time() {
-  by("heats").hidden = !data.sites.some(s => s.heat);
-  const upper = chart(by("timeline"), timeline), lower = chart(by("heat"), heat);
+  const rows = data.sites.filter(s => s.heat), all = strokes(rows);
+  by("heats").hidden = !rows.length;
+  const upper = chart(by("timeline"), timeline), lower = chart(by("heat"), width => heat(width, rows, all));
   const window = of => { const { start, end } = of.getOption().dataZoom[0]; return { start, end }; };
   const follow = (one, other) => one.on("datazoom", () => {
     const here = window(one), there = window(other);
@@ -104,7 +104,7 @@ function pictures_of_time() {
   });
   follow(upper, lower);
   follow(lower, upper);
-  lower.on("click", event => choose(heat(by("heat").clientWidth).chosen(event), true));
+  lower.on("click", event => choose(rows[event.componentType === "series" ? all[event.dataIndex][2] : event.dataIndex].site, true));
   // By how much a key makes the window wider, and moves it, in widths.
   const keys = { "+": [0.5, 0], "-": [2, 0], ArrowLeft: [1, -0.25], ArrowRight: [1, 0.25] };
   by("timeline").addEventListener("keydown", event => {

@@ -2,12 +2,11 @@
 
 use crate::common::{SyntheticTrace, halted, header};
 use crate::firmware::{Cells, recorded, report};
-use crate::html::browser;
+use crate::html::{browser, shown};
 use crate::odd::one_site;
 use crate::stacks::stacked;
 use inferno::flamegraph::{Options, from_lines};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use trapline_analyzer::export::{Difference, Profile, Recording, difference, profile};
 use trapline_analyzer::{AnalyzerError, By, SymbolFile, Symbols};
 use trapline_formats::{ExitKind, Header, NamedRange, Space, Trace};
@@ -248,19 +247,7 @@ fn a_picture_of_hostile_names_runs_in_a_browser_and_holds_no_markup() {
     };
     let picture = dir.path().join("picture.svg");
     std::fs::rename(path.with_extension("FlameGraph"), &picture).unwrap();
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", dir.path().join("profile").display()))
-        .arg(format!("file://{}", picture.display()))
-        .output()
-        .unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout);
+    let dom = shown(&browser, &dir.path().join("profile"), &picture, 1280);
     // Its script has run, so it is well-formed, and there is no other one.
     assert!(dom.contains("width=\"100%\"") && !dom.contains("parsererror"), "{dom}");
     assert!(

@@ -171,6 +171,13 @@ pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: 
     );
     let page = page.replacen("<head>", &format!("<head>{FRAMES}"), 1);
     std::fs::write(&file, page.replace("</body>", &format!("{driver}</body>"))).unwrap();
+    let dom = shown(browser, &dir.join(format!("profile-{width}")), &file, width);
+    let title = dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    title.unwrap_or_else(|| panic!("no title: {dom}")).0.to_owned()
+}
+
+/// What a browser makes of a file, its scripts having run; where that is nothing, what it complains of.
+pub fn shown(browser: &Path, profile: &Path, file: &Path, width: u32) -> String {
     let output = Command::new(browser)
         .args([
             "--headless",
@@ -183,13 +190,12 @@ pub fn driven_by(driver: &str, browser: &Path, dir: &Path, page: &str, hostile: 
             "--dump-dom",
             &format!("--window-size={width},1000"),
         ])
-        .arg(format!("--user-data-dir={}", dir.join(format!("profile-{width}")).display()))
+        .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("file://{}", file.display()))
         .output()
         .unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
-    let title = dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
-    title.unwrap_or_else(|| panic!("no title: {dom}{}", String::from_utf8_lossy(&output.stderr))).0.to_owned()
+    let told = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    String::from_utf8_lossy(&told).into_owned()
 }
 
 /// What a user does with a comparison.
