@@ -3,6 +3,7 @@
 
 use crate::support::host::Host;
 use crate::support::plain::{Plain, PlainEvent};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,6 +75,7 @@ pub fn execute(
         look: 0,
         quiet: (0, 0),
         patience: (silence.as_millis() / TICK.as_millis()) as u32,
+        memory: Memory::default(),
         ending: None,
         sees,
     };
@@ -124,6 +126,7 @@ struct Executor<'a> {
     /// Exits at the last tick, and how often they have been as many.
     quiet: (usize, u32),
     patience: u32,
+    memory: Memory,
     ending: Option<Ending>,
     sees: &'a mut dyn FnMut(Sight) -> bool,
 }
@@ -135,7 +138,7 @@ impl Executor<'_> {
         let cpu = machine.save()?;
         let registers = compared(if exit.is_some() { machine.registers() } else { &cpu.registers });
         let place = Place { exit: number as u64, look: self.look };
-        let sight = Sight { place, exit, registers, cpu, pages: pages(machine) };
+        let sight = Sight { place, exit, registers, cpu, pages: self.memory.look(machine) };
         if !(self.sees)(sight) {
             self.end(Ending::Enough);
         }
@@ -243,16 +246,33 @@ impl Handler for Executor<'_> {
     }
 }
 
-fn pages(machine: &Machine) -> Vec<(u64, u64)> {
-    let mut found = Vec::new();
-    let mut page = vec![0; PAGE as usize];
-    for region in machine.memory().regions() {
-        for number in region.gpa / PAGE..(region.gpa + region.bytes) / PAGE {
-            machine.memory().read(Gpa(number * PAGE), &mut page).unwrap();
-            if page.iter().any(|byte| *byte != 0) {
-                found.push((number, page_hash(&page)));
+/// What memory held at the last look. All of it is read at every look, but only what has become another is hashed.
+#[derive(Default)]
+struct Memory {
+    content: Vec<u8>,
+    /// Pages that are not all zeros: number and hash.
+    hashes: BTreeMap<u64, u64>,
+}
+
+impl Memory {
+    /// Pages that are not all zeros, in order.
+    fn look(&mut self, machine: &Machine) -> Vec<(u64, u64)> {
+        let regions = machine.memory().regions();
+        self.content.resize(regions.iter().map(|region| region.bytes as usize).sum(), 0);
+        let numbers = regions.iter().flat_map(|r| r.gpa / PAGE..(r.gpa + r.bytes) / PAGE);
+        let mut now = [0; PAGE as usize];
+        for (number, before) in numbers.zip(self.content.chunks_exact_mut(PAGE as usize)) {
+            machine.memory().read(Gpa(number * PAGE), &mut now).unwrap();
+            if now == *before {
+                continue;
+            }
+            before.copy_from_slice(&now);
+            if now == [0; PAGE as usize] {
+                self.hashes.remove(&number);
+            } else {
+                self.hashes.insert(number, page_hash(&now));
             }
         }
+        self.hashes.iter().map(|(number, hash)| (*number, *hash)).collect()
     }
-    found
 }
