@@ -21,8 +21,8 @@ pub struct Outcome {
 /// A run through faults.
 pub struct Campaign<'h> {
     host: &'h Host,
-    /// Of the guests whose names contain this, for a look at some of them.
-    only: String,
+    /// For a look at some: of the kinds and of the guests whose names contain these.
+    only: Only,
     sources: Vec<Source>,
     /// Each kind was tried wherever it should be.
     is_whole: bool,
@@ -30,6 +30,22 @@ pub struct Campaign<'h> {
     outcomes: BTreeMap<&'static str, Outcome>,
     /// What the replayer did not find where it is.
     missed: Vec<String>,
+}
+
+struct Only {
+    kind: String,
+    guest: String,
+}
+
+impl Only {
+    fn of_environment() -> Self {
+        let name = |what| std::env::var(what).unwrap_or_default();
+        Self { kind: name("TRAPLINE_FAULT_KIND"), guest: name("TRAPLINE_FAULT_GUEST") }
+    }
+
+    fn is_all(&self) -> bool {
+        self.kind.is_empty() && self.guest.is_empty()
+    }
 }
 
 /// Every kind.
@@ -50,9 +66,9 @@ pub fn faults() -> impl Iterator<Item = &'static Fault> {
 impl<'h> Campaign<'h> {
     /// Of guests that take no time, or of those that do.
     pub fn new(host: &'h Host, is_long: bool) -> Self {
-        let only = std::env::var("TRAPLINE_FAULT_GUEST").unwrap_or_default();
+        let only = Only::of_environment();
         let mut sources = sources();
-        sources.retain(|source| source.is_long == is_long && source.name.contains(&only));
+        sources.retain(|source| source.is_long == is_long && source.name.contains(&only.guest));
         Self {
             host,
             only,
@@ -82,12 +98,15 @@ impl<'h> Campaign<'h> {
                 }
             }
         }
-        self.is_whole = self.only.is_empty();
+        self.is_whole = self.only.is_all();
     }
 
     /// The first guests that a fault can be put into.
     fn guests(&mut self, fault: &Fault) -> Vec<&'static str> {
         let mut found = Vec::new();
+        if !fault.name.contains(&self.only.kind) {
+            return found;
+        }
         for source in &self.sources {
             let subject =
                 self.subjects.entry(source.name).or_insert_with(|| Subject::record(self.host, source));
@@ -119,6 +138,9 @@ impl<'h> Campaign<'h> {
     /// Fails with everything that was not found where it is, and with a whole run that is not as documented.
     pub fn finish(self) {
         assert!(self.missed.is_empty(), "{} faults:\n\n{}", self.missed.len(), self.missed.join("\n\n"));
+        if !self.only.is_all() {
+            return;
+        }
         let Some(subject) = self.subjects.values().next() else { return };
         let engine = &subject.plain.header.host.engine;
         let title = if self.sources.iter().any(|source| source.is_long) {

@@ -8,6 +8,10 @@ use trapline_formats::{MsrRange, Registers};
 const FLAGS: [usize; 3] = [10, 18, 21];
 const CR0_BITS: [usize; 3] = [1, 16, 18];
 const CR4_BITS: [usize; 3] = [2, 9, 10];
+const CR4_PAE: u64 = 1 << 5;
+/// Long mode enabled. Not without PAE: that takes the svm lab down (tests/lab/README.md).
+const EFER_LME: usize = 8;
+const EFER_LMA: usize = 10;
 /// Areas of an XSAVE image (SDM vol. 1, 10.5.1 and 13.4.2).
 const X87: usize = 32;
 const SSE: usize = 160;
@@ -74,7 +78,10 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "EFER at the start",
-        places: |_| vec![0, 8, 11],
+        places: |plain| {
+            let has_pae = plain.start.system.control[3] & CR4_PAE != 0;
+            vec![0, if has_pae { EFER_LME } else { EFER_LMA }, 11]
+        },
         put: |plain, bit| plain.start.system.efer ^= 1 << bit,
     },
     Fault {
