@@ -113,7 +113,7 @@ fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSe
         }
         constants(image, &instruction, at, places);
         tables.note(&instruction, at);
-        let next = successors(&instruction, at);
+        let next = successors(image, &instruction, at);
         let is_call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
         if is_call { places.extend(next) } else { work.extend(next) }
     }
@@ -124,7 +124,7 @@ fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSe
 }
 
 /// Where control goes from an instruction, as far as the instruction alone says.
-fn successors(instruction: &Instruction, at: Entry) -> Vec<Entry> {
+fn successors(image: &Image<'_>, instruction: &Instruction, at: Entry) -> Vec<Entry> {
     let next = Entry { ip: wrap(at.mode, instruction.next_ip()), ..at };
     match instruction.flow_control() {
         FlowControl::Next
@@ -138,7 +138,7 @@ fn successors(instruction: &Instruction, at: Entry) -> Vec<Entry> {
             vec![Entry { ip: wrap(at.mode, instruction.near_branch_target()), ..at }]
         }
         FlowControl::UnconditionalBranch | FlowControl::Call => {
-            let far = far_target(instruction);
+            let far = far_target(image, instruction);
             let falls = instruction.flow_control() == FlowControl::Call;
             far.into_iter().chain(falls.then_some(next)).collect()
         }
@@ -151,20 +151,21 @@ fn is_near(instruction: &Instruction) -> bool {
 }
 
 /// The target of a direct far jump or call: where modes change.
-fn far_target(instruction: &Instruction) -> Option<Entry> {
-    let (offset, selector) = match instruction.code() {
+fn far_target(image: &Image<'_>, instruction: &Instruction) -> Option<Entry> {
+    let (offset, selector, is_wide) = match instruction.code() {
         Code::Jmp_ptr1616 | Code::Call_ptr1616 => {
-            (u64::from(instruction.far_branch16()), instruction.far_branch_selector())
+            (u64::from(instruction.far_branch16()), instruction.far_branch_selector(), false)
         }
         Code::Jmp_ptr1632 | Code::Call_ptr1632 => {
-            (u64::from(instruction.far_branch32()), instruction.far_branch_selector())
+            (u64::from(instruction.far_branch32()), instruction.far_branch_selector(), true)
         }
         _ => return None,
     };
-    Some(if selector >= 0x1000 {
-        // Too large for the selectors of a firmware's GDT: a real-mode segment.
+    let is_firmware = image.offset(F_SEGMENT + offset).is_some();
+    // Too large for the selectors of a firmware's GDT: a real-mode segment. What is no firmware is in one, or in flat memory.
+    Some(if selector >= 0x1000 || !(is_wide || is_firmware) {
         Entry { segment_base: u64::from(selector) << 4, ip: offset, mode: CpuMode::Real16 }
-    } else if offset > 0xffff {
+    } else if offset > 0xffff || !is_firmware {
         Entry { segment_base: 0, ip: offset, mode: CpuMode::Protected32 }
     } else {
         Entry { segment_base: F_SEGMENT, ip: offset, mode: CpuMode::Protected16 }

@@ -3,6 +3,7 @@
 mod between;
 mod hand_off;
 mod interrupts;
+mod loaded;
 
 use crate::clock::Clock;
 use crate::console::ConsoleWatch;
@@ -10,6 +11,7 @@ use crate::error::RecorderError;
 use crate::hand_off::HandOff;
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
+use crate::loaded_code::LoadedCode;
 use crate::log::Log;
 use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
@@ -20,7 +22,7 @@ use crate::transfer::Transfers;
 use crate::unclaimed::UnclaimedCounts;
 use between::Positions;
 use fastrand::Rng;
-use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, MAX_SITES, Space};
+use trapline_formats::{CpuMode, End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, MAX_SITES, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Console input is offered, and progress told, every so many exits: by count, so that it falls at the same exits again.
@@ -55,6 +57,11 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     /// The jump of the unpacking code that exited: where it is.
     jump: Option<Gva>,
     late_rewrites: Vec<LateRewrite>,
+    loaded_code: Option<LoadedCode>,
+    /// From this site on nothing is known of the code around it.
+    next_site: u32,
+    /// The guest has just exited in code of which nothing is known, in this mode.
+    new_code: Option<CpuMode>,
     window_requested: bool,
     window_is_prompt: bool,
     end: Option<EndReason>,
@@ -102,6 +109,9 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             hand_off,
             jump: None,
             late_rewrites: Vec::new(),
+            loaded_code: None,
+            next_site: u32::MAX,
+            new_code: None,
             window_requested: false,
             window_is_prompt: options.window_is_prompt,
             end: None,
@@ -125,6 +135,11 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         (self.log, self.snapshots, self.leaks) = (Some(log), Some(snapshots), Some(leaks));
         self.first_file = first_file;
         self.plan_look();
+    }
+
+    /// Closes clock reads of code that the guest loads, as well.
+    pub(crate) fn follow(&mut self, loaded_code: LoadedCode) {
+        (self.loaded_code, self.next_site) = (Some(loaded_code), 0);
     }
 
     /// Lets the platform begin with what comes in host time.
@@ -287,6 +302,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         };
         self.platform.transfer(self.now, &mut memory);
         memory.finish()?;
+        self.look_at_boot_sector(machine)?;
         self.take_effects(self.exits.saturating_sub(1));
         Ok(())
     }
@@ -381,6 +397,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         let mut site = 0;
         if self.log.is_some() {
             site = self.sites.number(machine, exit)?;
+            if site >= self.next_site {
+                self.note_new_site(machine, site)?;
+            }
         } else if exit.kind() == ExitKind::PortWrite
             && machine.stand_ins().clock.map(u64::from) == Some(exit.address)
         {
@@ -426,6 +445,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         }
         if let Some(jump) = self.jump.take() {
             self.hand_off(machine, jump)?;
+        }
+        if let Some(mode) = self.new_code.take() {
+            self.look_at_new_code(machine, mode)?;
         }
         let halted = std::mem::take(&mut self.halted);
         if self.platform.has_transfer() {

@@ -15,6 +15,7 @@ mod input;
 mod leak;
 pub mod learn;
 mod learned;
+mod loaded_code;
 mod log;
 mod own_share;
 pub mod pc;

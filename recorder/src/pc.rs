@@ -87,7 +87,9 @@ pub struct Pc {
 
 impl Pc {
     /// Builds a PC, switched on at time zero.
-    pub fn new(config: PcConfig) -> Self {
+    pub fn new(mut config: PcConfig) -> Self {
+        let virtio = Slots::new(config.virtio);
+        config.fw_cfg.boots.extend(virtio.boot_paths());
         let below_4g = config.below_4g.min(config.ram_bytes);
         let above_4g = config.ram_bytes - below_4g;
         Self {
@@ -107,7 +109,7 @@ impl Pc {
             debug_402: DebugConsole::default(),
             debug_e9: DebugConsole::default(),
             msrs: Msrs::new(config.tsc_hz),
-            virtio: Slots::new(config.virtio),
+            virtio,
             lines: 0,
             due: Time(u64::MAX),
             raised: None,

@@ -2,8 +2,9 @@
 
 use crate::clock::Clock;
 use crate::error::RecorderError;
-use crate::guest::Guest;
+use crate::guest::{Guest, Start};
 use crate::hand_off::HandOff;
+use crate::loaded_code::LoadedCode;
 use crate::handler::RecordHandler;
 use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
@@ -71,6 +72,7 @@ pub struct Recorder<'p, P: Platform + ?Sized> {
     header: Header,
     start: CpuState,
     hand_off: Option<HandOff>,
+    loaded_code: Option<LoadedCode>,
     /// Number of the platform's first file in the header.
     first_file: u32,
     stop: StopHandle,
@@ -145,6 +147,8 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             header,
             start,
             hand_off: guest.hand_off.clone(),
+            // Firmware loads what it boots.
+            loaded_code: (guest.start == Start::Reset).then(|| LoadedCode::of(guest)).flatten(),
             first_file: guest.files.len() as u32,
             stop: StopHandle::for_this_thread(),
             logs_writes: is_recorded && logs_writes(kvm)?,
@@ -227,6 +231,9 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         );
         if let Some((log, snapshots, leaks)) = observed {
             handler.observe(log, snapshots, leaks, self.first_file);
+            if let Some(code) = self.loaded_code {
+                handler.follow(code);
+            }
         }
         handler.start();
         let result = self.machine.run(&mut handler);

@@ -65,6 +65,11 @@ impl Ports {
     }
 
     /// As the header tells them.
+    pub fn told(stand_ins: StandIns) -> Option<Self> {
+        Some(Self { clock: Port(stand_ins.clock?), long: Port(stand_ins.long?) })
+    }
+
+    /// The same, the other way round.
     pub fn stand_ins(self) -> StandIns {
         StandIns { clock: Some(self.clock.0), long: Some(self.long.0) }
     }

@@ -1,14 +1,19 @@
 //! The firmware that others wrote: Debian's SeaBIOS, from the reset vector to the end of its boot order.
 
-use crate::support::compare::assert_replays_exactly;
+use crate::support::compare::{assert_replays_exactly, assert_replays_exactly_with};
 use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
 use crate::support::plain::Plain;
-use crate::support::recorded::{Recorded, record_loaded};
+use crate::support::recorded::{Recorded, record_loaded, record_on};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason};
+use trapline_guests::boot_sector;
+use trapline_recorder::devices::virtio::{Config, disk::Disk};
 use trapline_recorder::guest::firmware::{self, Firmware};
+use trapline_recorder::pc::PcConfig;
 use trapline_recorder::{Every, RecordOptions};
+use trapline_replayer::ReplayOptions;
 
 const RAM: u64 = 64 << 20;
 const LAST_WORDS: &str = "No bootable device";
@@ -37,6 +42,48 @@ fn bios_256k_bin_boots_and_replays_exactly_under_the_host_clock() {
 fn bios_256k_bin_boots_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
     if Extent::of_environment() != Extent::Quick {
         boots_and_replays("bios-256k.bin", ClockMode::Virtual);
+    }
+}
+
+#[test]
+fn a_disk_boots_and_replays_exactly_under_the_host_clock() {
+    boots_from_a_disk(ClockMode::Host);
+}
+
+#[test]
+fn a_disk_boots_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    if Extent::of_environment() != Extent::Quick {
+        boots_from_a_disk(ClockMode::Virtual);
+    }
+}
+
+/// Whose clock reads nobody knew of before they were read from the disk.
+fn boots_from_a_disk(clock: ClockMode) {
+    let Some(host) = host() else { return };
+    let disk = NamedTempFile::new().unwrap();
+    std::fs::write(disk.path(), boot_sector().image).unwrap();
+    // A whole cylinder, for a BIOS that counts in these.
+    disk.as_file().set_len(1 << 20).unwrap();
+    let boot = || {
+        let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
+        let disks = vec![Disk::open(disk.path(), false, false).unwrap()];
+        let config =
+            PcConfig { virtio: Config { disks, ..Config::default() }, ..PcConfig::with_clock(&guest, clock) };
+        let until_console = Some(regex::bytes::Regex::new(LAST_WORDS).unwrap());
+        let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, ..RecordOptions::default() };
+        record_on(&host, &guest, config, options)
+    };
+    let recorded = boot();
+    let text = String::from_utf8_lossy(recorded.com1());
+    assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said:\n{text}");
+    assert!(text.contains("booted"), "it said:\n{text}");
+    assert_eq!(recorded.end.unclosed, []);
+    let rewritten: Vec<_> = recorded.end.rewrites.iter().map(|late| late.rewrite.gpa >> 9).collect();
+    assert_eq!(rewritten, [0x7c00 >> 9, 0x7e00 >> 9], "one in each sector");
+    let disks = vec![disk.path().to_owned()];
+    assert_replays_exactly_with(&host, &recorded, &ReplayOptions { disks, ..ReplayOptions::default() });
+    if clock == ClockMode::Virtual {
+        assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&boot().path).stream());
     }
 }
 

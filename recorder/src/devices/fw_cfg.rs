@@ -34,6 +34,8 @@ const NAME_BYTES: usize = 56;
 pub struct Contents {
     /// Items by their keys.
     pub items: Vec<(u16, Vec<u8>)>,
+    /// What is tried to boot from, in this order: paths of Open Firmware, as `SeaBIOS` makes them (`src/boot.c`).
+    pub boots: Vec<String>,
     /// Files; one of the same name as one of the PC's replaces it. Names longer than 55 bytes are cut.
     pub files: Vec<(String, Vec<u8>)>,
 }
@@ -63,8 +65,8 @@ impl FwCfg {
         let mut all: BTreeMap<String, Vec<u8>> = BTreeMap::from([
             ("etc/e820".into(), e820(below_4g, above_4g)),
             ("etc/sercon-port".into(), 0x3F8u16.to_le_bytes().to_vec()),
-            // There is nothing to boot from; whoever adds a disk replaces this list.
-            ("bootorder".into(), b"HALT\0".to_vec()),
+            // HALT: nothing else is tried.
+            ("bootorder".into(), (contents.boots.iter().map(|path| format!("{path}\n")).collect::<String>() + "HALT\0").into_bytes()),
             // All ones: never try again (SeaBIOS src/boot.c, BootRetryTime).
             ("etc/boot-fail-wait".into(), u32::MAX.to_le_bytes().to_vec()),
         ]);
@@ -168,11 +170,19 @@ mod tests {
     fn a_callers_file_is_found_beside_ours_and_may_replace_one() {
         let files = vec![("opt/test".into(), b"hello".to_vec()), ("etc/sercon-port".into(), vec![0, 0])];
         let items = vec![(0x18, b"setup".to_vec())];
-        let mut device = FwCfg::new(64 << 20, 0, Contents { items, files });
+        let mut device = FwCfg::new(64 << 20, 0, Contents { items, files, ..Contents::default() });
         assert_eq!(item(&mut device, 0x18, 5), b"setup");
         assert_eq!(file(&mut device, "opt/test"), Some(b"hello".to_vec()));
         assert_eq!(file(&mut device, "etc/sercon-port"), Some(vec![0, 0]));
         assert_eq!(file(&mut device, "opt/absent"), None);
+    }
+
+    #[test]
+    fn what_is_booted_from_is_tried_in_its_order_and_nothing_else() {
+        let boots = vec!["/rom@genroms/a.bin".into(), "/virtio-mmio@d0000000/disk".into()];
+        let mut device = FwCfg::new(64 << 20, 0, Contents { boots, ..Contents::default() });
+        let order = b"/rom@genroms/a.bin\n/virtio-mmio@d0000000/disk\nHALT\0";
+        assert_eq!(file(&mut device, "bootorder"), Some(order.to_vec()));
     }
 
     #[test]

@@ -155,6 +155,13 @@ impl Slots {
         self.slots.iter().filter_map(|slot| slot.device()?.disk())
     }
 
+    /// Where firmware finds the disks: paths of Open Firmware, with the address of the slot.
+    pub fn boot_paths(&self) -> impl Iterator<Item = String> {
+        let slots = self.slots.iter().zip((ADDRESS..).step_by(LENGTH as usize));
+        let disks = slots.filter(|(slot, _)| slot.device().is_some_and(|device| device.disk().is_some()));
+        disks.map(|(_, address)| format!("/virtio-mmio@{address:016x}/disk@0,0"))
+    }
+
     /// The network card, if there is one.
     pub fn net(&self) -> Option<&Net> {
         self.slots.iter().find_map(|slot| slot.device()?.net())

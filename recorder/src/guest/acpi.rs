@@ -1,5 +1,8 @@
-//! ACPI tables for guests that are entered without firmware (ACPI Specification 6.5, chapter 5): what an operating system
-//! needs to find the timer and the way to switch off. Fixed hardware is that of [`crate::devices::pm_timer`].
+//! ACPI tables (ACPI Specification 6.5, chapter 5): what an operating system needs to find the timer, the virtio slots and the way
+//! to switch off. Fixed hardware is that of [`crate::devices::pm_timer`]. Guests that are entered without firmware find them in
+//! memory; firmware puts them there itself: [`loader`].
+
+pub mod loader;
 
 use crate::devices::pm_timer::{BASE, SLP_TYP_S5};
 use crate::devices::virtio;
@@ -27,33 +30,49 @@ pub(super) const IO_APIC: u32 = crate::devices::io_apic::ADDRESS as u32;
 
 /// All tables, to be put at [`RSDP`].
 pub fn tables() -> (Gpa, Vec<u8>) {
-    let mut area = Area::default();
-    let facs = area.put(&acpi_tables::facs::FACS::new(), 64);
-    let dsdt = area.put(&dsdt(), 16);
-    let fadt = area.put(&fadt(facs, dsdt), 16);
-    let madt = area.put(&madt(), 16);
-    let mut xsdt = XSDT::new(OEM, TABLE, 1);
-    xsdt.add_entry(fadt);
-    xsdt.add_entry(madt);
-    let xsdt = area.put(&xsdt, 16);
-    let mut bytes = Vec::new();
-    Rsdp::new(OEM, xsdt).to_aml_bytes(&mut bytes);
+    let tables = Tables::at(TABLES);
+    let mut bytes = rsdp(tables.xsdt);
     bytes.resize((TABLES - RSDP) as usize, 0);
-    bytes.extend(area.bytes);
+    bytes.extend(tables.bytes);
     (Gpa(RSDP), bytes)
 }
 
-/// Tables one after the other.
-#[derive(Default)]
-struct Area {
-    bytes: Vec<u8>,
+fn rsdp(xsdt: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Rsdp::new(OEM, xsdt).to_aml_bytes(&mut bytes);
+    bytes
 }
 
-impl Area {
+/// All tables but the RSDP one after the other, and the addresses of those that are pointed to or that point.
+struct Tables {
+    base: u64,
+    bytes: Vec<u8>,
+    facs: u64,
+    dsdt: u64,
+    fadt: u64,
+    madt: u64,
+    xsdt: u64,
+}
+
+impl Tables {
+    /// Tables that lie from this address on.
+    fn at(base: u64) -> Self {
+        let mut all = Self { base, bytes: Vec::new(), facs: 0, dsdt: 0, fadt: 0, madt: 0, xsdt: 0 };
+        all.facs = all.put(&acpi_tables::facs::FACS::new(), 64);
+        all.dsdt = all.put(&dsdt(), 16);
+        all.fadt = all.put(&fadt(all.facs, all.dsdt), 16);
+        all.madt = all.put(&madt(), 16);
+        let mut xsdt = XSDT::new(OEM, TABLE, 1);
+        xsdt.add_entry(all.fadt);
+        xsdt.add_entry(all.madt);
+        all.xsdt = all.put(&xsdt, 16);
+        all
+    }
+
     /// Appends a table; returns its address.
     fn put(&mut self, table: &dyn Aml, alignment: u64) -> u64 {
-        let at = (TABLES + self.bytes.len() as u64).next_multiple_of(alignment);
-        self.bytes.resize((at - TABLES) as usize, 0);
+        let at = (self.base + self.bytes.len() as u64).next_multiple_of(alignment);
+        self.bytes.resize((at - self.base) as usize, 0);
         table.to_aml_bytes(&mut self.bytes);
         at
     }
@@ -90,7 +109,6 @@ fn virtio_slot(slot: u32, irq: u8, code: &mut Vec<u8>) {
 fn fadt(facs: u64, dsdt: u64) -> acpi_tables::fadt::FADT {
     let mut fadt = FADTBuilder::new(OEM, TABLE, 1)
         .firmware_ctrl_32(facs as u32)
-        .dsdt_32(dsdt as u32)
         .dsdt_64(dsdt)
         .preferred_pm_profile(PmProfile::Desktop)
         .flag(Flags::Wbinvd)
@@ -99,6 +117,8 @@ fn fadt(facs: u64, dsdt: u64) -> acpi_tables::fadt::FADT {
         .flag(Flags::SlpButton)
         .flag(Flags::ResetRegSup);
     let port = u32::from(BASE);
+    // The builder knows either; SeaBIOS looks at this one alone.
+    fadt.dsdt = (dsdt as u32).into();
     fadt.sci_int = SCI.into();
     fadt.pm1a_evt_blk = port.into();
     fadt.pm1a_cnt_blk = (port + 4).into();

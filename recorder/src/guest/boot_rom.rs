@@ -51,7 +51,6 @@ pub(super) struct BootRom {
 impl BootRom {
     /// Reads option ROMs, which are tried in this order.
     pub(super) fn add_roms(&mut self, roms: &[PathBuf]) -> Result<(), RecorderError> {
-        let mut order = String::new();
         for path in roms {
             let rom = self.read("option ROM", path, LARGEST_ROM)?;
             if !rom.starts_with(&ROM_SIGNATURE) {
@@ -59,11 +58,8 @@ impl BootRom {
                 return Err(unusable("option ROM", path, reason.into()));
             }
             let name = format!("genroms/{}", path.file_name().unwrap_or_default().to_string_lossy());
-            order.extend(["/rom@", &name, "\n"]);
+            self.contents.boots.push(format!("/rom@{name}"));
             self.contents.files.push((name, rom));
-        }
-        if !roms.is_empty() {
-            self.contents.files.push(("bootorder".into(), (order + "HALT\0").into_bytes()));
         }
         Ok(())
     }
@@ -223,13 +219,9 @@ mod tests {
         let roms = ["b.bin", "a.bin"].map(|name| written(&folder, name, &[0x55, 0xaa, 1]));
         let mut rom = BootRom::default();
         rom.add_roms(&roms).unwrap();
-        let order = rom.contents.files.iter().find(|(name, _)| name == "bootorder").unwrap();
-        assert_eq!(order.1, b"/rom@genroms/b.bin\n/rom@genroms/a.bin\nHALT\0");
+        assert_eq!(rom.contents.boots, ["/rom@genroms/b.bin", "/rom@genroms/a.bin"]);
         assert_eq!(rom.contents.files.iter().filter(|(name, _)| name.starts_with("genroms/")).count(), 2);
         let no_rom = written(&folder, "c.bin", b"MZ");
         assert!(BootRom::default().add_roms(&[no_rom]).unwrap_err().to_string().contains("55 AA"));
-        let mut none = BootRom::default();
-        none.add_roms(&[]).unwrap();
-        assert!(none.contents.files.is_empty(), "the PC's own order stays");
     }
 }

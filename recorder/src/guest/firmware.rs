@@ -1,11 +1,12 @@
 //! Firmware ROMs: mapped at the top of 4 GiB, their last 128 KiB copied below 1 MiB, entered at the reset vector.
 
+use super::acpi;
 use super::boot_rom::BootRom;
 use super::kernel::Kernel;
 use super::{Guest, Mirror, Start, file, ram_regions, read_image};
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
-use crate::rewrite;
+use crate::rewrite::{self, Ports};
 use std::path::{Path, PathBuf};
 use trapline_formats::{CpuMode, Gpa, MemoryRegion, StandIns};
 
@@ -56,6 +57,7 @@ pub fn load(firmware: Firmware<'_>, ram_bytes: u64) -> Result<Guest, RecorderErr
     }
     let mut files = vec![file("firmware", path, &image)];
     let mut boots = BootRom::default();
+    boots.contents.files.extend(acpi::loader::files());
     boots.add_roms(firmware.option_roms)?;
     if let Some(kernel) = &firmware.kernel {
         boots.add_kernel(kernel, memory[0].bytes, rewrite::used_ports(&image))?;
@@ -89,14 +91,14 @@ pub fn load(firmware: Firmware<'_>, ram_bytes: u64) -> Result<Guest, RecorderErr
         hand_off: None,
         start: Start::Reset,
     };
+    if guest.stand_ins == StandIns::default() {
+        // What it boots may read clocks, too.
+        guest.stand_ins = Ports::of(&guest).map(Ports::stand_ins).unwrap_or_default();
+    }
     if let Some(kernel) = boots.kernel {
         guest.rewrites.extend(kernel.rewrites);
         guest.rewrites.sort_by_key(|rewrite| rewrite.gpa);
         guest.suspects.extend(kernel.suspects);
-        // The ports are the same; one of the two may need none.
-        if guest.stand_ins == StandIns::default() {
-            guest.stand_ins = kernel.stand_ins;
-        }
         guest.hand_off = kernel.hand_off;
     }
     Ok(guest)

@@ -36,6 +36,9 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         let rewrites = hand_off.rewrites_at(machine.memory(), target);
         if !rewrites.is_empty() {
             self.hand_off = None;
+            if let Some(code) = &mut self.loaded_code {
+                code.knows(&rewrites);
+            }
         }
         let exit = self.exits.saturating_sub(1);
         for rewrite in rewrites {

@@ -16,6 +16,8 @@ use trapline_machine::{
 
 const PAGE: u64 = 4096;
 const TICK: Duration = Duration::from_millis(250);
+/// What clock reads yield that nothing closes: no value that a guest was ever given.
+const HARDWARE_TSC: u64 = 0x1234_5678_0000_0000;
 
 /// A point in an execution: at an exit, or at the first, second … checkpoint or keyframe behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +113,7 @@ fn machine_at_start(host: &Host, plain: &Plain) -> Result<Machine, MachineError>
         machine.memory().write(Gpa(number * PAGE), content)?;
     }
     machine.restore(&plain.start)?;
+    machine.set_hardware_tsc(HARDWARE_TSC)?;
     Ok(machine)
 }
 

@@ -111,7 +111,7 @@ impl Subject {
         Self {
             name: source.name,
             plain: Plain::read(&recorded.path),
-            silence: Duration::from_secs(if source.is_long { 20 } else { 3 }),
+            silence: Duration::from_secs(if source.is_long { 20 } else { 10 }),
             disk,
             reference: None,
         }

@@ -475,6 +475,11 @@ guest! {
     computed_32, "computed.s", 32, Ends::Exit(0), Some(b"ok\n")
 }
 
+guest! {
+    /// A disk of two sectors that a BIOS boots: not in [`all`], for it needs one.
+    boot_sector, "boot_sector.s" at 0x7c00, 16, Ends::Exit(0), Some(b"booted\n")
+}
+
 /// What both multiboot kernels print with 4 MiB of memory, the command line `one two`, and two modules: `alpha`, with the text
 /// `the first`, and `beta`, without one.
 const MULTIBOOT: &[u8] = b"loader: Trapline\n\

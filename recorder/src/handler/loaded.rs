@@ -1,0 +1,45 @@
+//! Clock reads of code that the guest loads: see [`crate::loaded_code`].
+
+use super::RecordHandler;
+use crate::disassembly::Entry;
+use crate::loaded_code::LoadedCode;
+use crate::platform::Platform;
+use trapline_formats::{CpuMode, Gpa, LateRewrite};
+use trapline_machine::{Machine, MachineError};
+
+impl<P: Platform + ?Sized> RecordHandler<'_, P> {
+    /// An exit of this site is the first. If the code there is new, it is looked at where the instruction is complete.
+    #[cold]
+    pub(super) fn note_new_site(&mut self, machine: &Machine, site: u32) -> Result<(), MachineError> {
+        self.next_site = site + 1;
+        let instruction = &self.sites.sites()[site as usize].instruction;
+        if let Some(code) = &self.loaded_code
+            && code.is_new(machine, instruction)?
+        {
+            (self.new_code, self.must_settle) = (Some(instruction.mode), true);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    pub(super) fn look_at_new_code(&mut self, machine: &Machine, mode: CpuMode) -> Result<(), MachineError> {
+        self.close(machine, Some(LoadedCode::next(machine, mode)?))
+    }
+
+    /// Memory was written by a device.
+    pub(super) fn look_at_boot_sector(&mut self, machine: &Machine) -> Result<(), MachineError> {
+        let entry = self.loaded_code.as_mut().and_then(|code| code.boot_sector(machine.memory()));
+        self.close(machine, entry)
+    }
+
+    /// Rewrites the clock reads that are reached from there.
+    fn close(&mut self, machine: &Machine, entry: Option<Entry>) -> Result<(), MachineError> {
+        let (Some(code), Some(entry)) = (&self.loaded_code, entry) else { return Ok(()) };
+        let exit = self.exits.saturating_sub(1);
+        for rewrite in code.sources(machine, entry)? {
+            self.write(machine, Gpa(rewrite.gpa), &rewrite.replacement)?;
+            self.late_rewrites.push(LateRewrite { exit, rewrite });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Code that the guest loads itself, from a disk or by unpacking it: of which nothing could be known before it ran.
+//!
+//! Where such code makes its first exit at some place, it is followed from there, as an image is from its entry points: the guest will
+//! execute what comes next. The clock reads that are reached are rewritten before the guest gets to them. So is a boot sector, when a
+//! disk writes it where PC firmware enters it. Clock reads that come before the first exit, or that nothing reached leads to, stay as
+//! they are, and are found when one shows ([`crate::leak`]).
+
+use crate::disassembly::{self, Entry, View as Stretch};
+use crate::guest::Guest;
+use crate::rewrite::Ports;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use trapline_formats::{CpuMode, Gpa, Gva, Instruction, Rewrite};
+use trapline_machine::stand_in::is_source;
+use trapline_machine::{Machine, MachineError, Memory};
+
+/// How far around an exit code is followed.
+const REACH: u64 = 512 << 10;
+const PAGE: usize = 4096;
+/// Where a PC's firmware loads a boot sector, and enters it in real mode (IBM PC/AT Technical Reference, INT 19).
+const BOOT_SECTOR: u64 = 0x7c00;
+const SECTOR: usize = 512;
+const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
+
+/// What is known of code.
+#[derive(Debug)]
+pub(crate) struct LoadedCode {
+    ports: Ports,
+    /// Memory whose code was looked through before the guest ran.
+    known: Vec<Range<u64>>,
+    boot_sector: [u8; SECTOR],
+}
+
+/// Code around an exit: pages that the guest sees one after the other.
+struct Surroundings {
+    bytes: Vec<u8>,
+    stretches: Vec<Stretch>,
+    /// Of each page in `bytes`, where it is.
+    pages: Vec<Gpa>,
+}
+
+impl LoadedCode {
+    /// Of a guest that loads code.
+    pub(crate) fn of(guest: &Guest) -> Option<Self> {
+        let known = guest.contents.iter().map(|(at, bytes)| at.0..at.0 + bytes.len() as u64).collect();
+        Some(Self { ports: Ports::told(guest.stand_ins)?, known, boot_sector: [0; SECTOR] })
+    }
+
+    /// This code was looked through elsewhere.
+    pub(crate) fn knows(&mut self, rewrites: &[Rewrite]) {
+        let starts = rewrites.iter().map(|rewrite| rewrite.gpa);
+        if let (Some(first), Some(last)) = (starts.clone().min(), starts.max()) {
+            self.known.push(first..last + 1);
+        }
+    }
+
+    /// Whether nothing was known of the code around this instruction, and it may be changed.
+    pub(crate) fn is_new(&self, machine: &Machine, instruction: &Instruction) -> Result<bool, MachineError> {
+        let is_new = |gpa: Gpa| !self.known.iter().any(|range| range.contains(&gpa.0));
+        // What stands for a clock read is an OUT, which processes may not execute.
+        Ok(instruction.cpl == 0 && machine.view()?.locate(instruction.address).is_some_and(is_new))
+    }
+
+    /// What the guest executes next.
+    pub(crate) fn next(machine: &Machine, mode: CpuMode) -> Result<Entry, MachineError> {
+        let segment_base =
+            if mode == CpuMode::Long64 { 0 } else { machine.view()?.system.segments[0].base };
+        Ok(Entry { segment_base, ip: machine.registers().rip, mode })
+    }
+
+    /// The boot sector, if it is another one than before.
+    pub(crate) fn boot_sector(&mut self, memory: &Memory) -> Option<Entry> {
+        let mut now = [0; SECTOR];
+        memory.read(Gpa(BOOT_SECTOR), &mut now).ok()?;
+        if now == self.boot_sector || !now.ends_with(&BOOT_SIGNATURE) {
+            return None;
+        }
+        self.boot_sector = now;
+        Some(Entry { segment_base: 0, ip: BOOT_SECTOR, mode: CpuMode::Real16 })
+    }
+
+    /// The clock reads that are reached from there, ready to be rewritten.
+    pub(crate) fn sources(&self, machine: &Machine, entry: Entry) -> Result<Vec<Rewrite>, MachineError> {
+        let around = Surroundings::of(machine, entry)?;
+        let found = disassembly::find(&around.bytes, &around.stretches, &[entry], &[], is_source);
+        let rewrites = found.into_iter().filter_map(|(offset, length)| {
+            let gpa = around.gpa(offset as usize, length)?;
+            let original = &around.bytes[offset as usize..offset as usize + length];
+            (!machine.memory().is_readonly(gpa))
+                .then(|| self.ports.rewrite(gpa.0, original, "disassembly from an exit"))?
+        });
+        // What is mapped twice is rewritten once.
+        let by_gpa: BTreeMap<u64, Rewrite> = rewrites.map(|rewrite| (rewrite.gpa, rewrite)).collect();
+        Ok(by_gpa.into_values().collect())
+    }
+}
+
+impl Surroundings {
+    fn of(machine: &Machine, entry: Entry) -> Result<Self, MachineError> {
+        let view = machine.view()?;
+        let middle = entry.segment_base.wrapping_add(entry.ip) & !(PAGE as u64 - 1);
+        let pages = middle.saturating_sub(REACH)..middle.saturating_add(REACH);
+        let mut all = Self { bytes: Vec::new(), stretches: Vec::new(), pages: Vec::new() };
+        let mut content = [0; PAGE];
+        for linear in pages.step_by(PAGE) {
+            if let Some(gpa) = view.locate(Gva(linear))
+                && machine.memory().read(gpa, &mut content).is_ok()
+            {
+                all.push(linear, gpa, &content);
+            }
+        }
+        Ok(all)
+    }
+
+    fn push(&mut self, linear: u64, gpa: Gpa, content: &[u8; PAGE]) {
+        match self.stretches.last_mut() {
+            Some(last) if last.linear + last.bytes == linear => last.bytes += PAGE as u64,
+            _ => self.stretches.push(Stretch {
+                linear,
+                offset: self.bytes.len() as u64,
+                bytes: PAGE as u64,
+            }),
+        }
+        self.bytes.extend(content);
+        self.pages.push(gpa);
+    }
+
+    /// Where bytes are that do not cross into another page.
+    fn gpa(&self, offset: usize, length: usize) -> Option<Gpa> {
+        let (page, inside) = (offset / PAGE, offset % PAGE);
+        (inside + length <= PAGE).then(|| Gpa(self.pages[page].0 + inside as u64))
+    }
+}
