@@ -8,11 +8,13 @@
 
 use std::collections::BTreeSet;
 use trapline_formats::memory::PAGE_BYTES;
-use trapline_formats::{Gpa, RawExit, Unclosed};
-use trapline_machine::{HardwareClock, Machine, MachineError};
+use trapline_formats::{Gpa, RawExit, Registers, Unclosed};
+use trapline_machine::{HardwareClock, Machine, MachineError, ticks};
 
 /// High bits that no address, counter or ASCII text starts with.
 const CANARY: u64 = 0x00c3_5a96_0000_0000;
+/// Ticks, about a second, in which a guest is in the middle of measuring.
+const RECENT: u64 = 1 << 32;
 /// Finds kept of each kind; more say nothing new.
 const KEPT: usize = 16;
 
@@ -66,6 +68,14 @@ impl LeakWatch {
                 self.note(number, exit.registers.rip);
             }
         }
+    }
+
+    /// Whether a register holds what the hardware clock shows at this exit, or showed not long ago.
+    pub(crate) fn shows(&self, registers: &Registers) -> bool {
+        let now = ticks();
+        let shown =
+            if self.clock.is_moved() { self.clock.shown() } else { self.clock.between(now - RECENT, now) };
+        shown.holds_pair(registers) || registers.general.iter().any(|value| shown.holds(*value))
     }
 
     #[cold]

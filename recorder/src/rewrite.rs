@@ -193,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_sector_is_followed_through_a_far_jump_in_its_segment() {
+        // jmp 0:0x7c07; (data: 0f 31); rdtsc; hlt
+        let image = vec![0xea, 0x07, 0x7c, 0, 0, 0x0f, 0x31, 0x0f, 0x31, 0xf4];
+        let view = View { linear: 0x7c00, offset: 0, bytes: image.len() as u64 };
+        let entry = Entry { segment_base: 0, ip: 0x7c00, mode: CpuMode::Real16 };
+        assert_eq!(reached(&image, &[view], &[entry], &[]).into_keys().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
     fn bytes_of_an_immediate_are_no_instruction() {
         // mov eax, 0x310f0000 ; hlt
         let rewritten = run(&[0xb8, 0x00, 0x00, 0x0f, 0x31, 0xf4]);

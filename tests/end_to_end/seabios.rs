@@ -5,10 +5,11 @@ use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
 use crate::support::plain::Plain;
 use crate::support::recorded::{Recorded, record_loaded, record_on};
+use std::path::Path;
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason};
-use trapline_guests::boot_sector;
+use trapline_guests::{Guest, boot_measures, boot_polls};
 use trapline_recorder::devices::virtio::{Config, disk::Disk};
 use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::pc::PcConfig;
@@ -60,31 +61,51 @@ fn a_disk_boots_and_replays_exactly_and_records_identically_under_the_virtual_cl
 /// Whose clock reads nobody knew of before they were read from the disk.
 fn boots_from_a_disk(clock: ClockMode) {
     let Some(host) = host() else { return };
-    let disk = NamedTempFile::new().unwrap();
-    std::fs::write(disk.path(), boot_sector().image).unwrap();
-    // A whole cylinder, for a BIOS that counts in these.
-    disk.as_file().set_len(1 << 20).unwrap();
-    let boot = || {
-        let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
-        let disks = vec![Disk::open(disk.path(), false, false).unwrap()];
-        let config =
-            PcConfig { virtio: Config { disks, ..Config::default() }, ..PcConfig::with_clock(&guest, clock) };
-        let until_console = Some(regex::bytes::Regex::new(LAST_WORDS).unwrap());
-        let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, ..RecordOptions::default() };
-        record_on(&host, &guest, config, options)
-    };
-    let recorded = boot();
-    let text = String::from_utf8_lossy(recorded.com1());
-    assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said:\n{text}");
-    assert!(text.contains("booted"), "it said:\n{text}");
+    let disk = disk(&boot_polls());
+    let recorded = boot_disk(&host, disk.path(), clock);
     assert_eq!(recorded.end.unclosed, []);
-    let rewritten: Vec<_> = recorded.end.rewrites.iter().map(|late| late.rewrite.gpa >> 9).collect();
-    assert_eq!(rewritten, [0x7c00 >> 9, 0x7e00 >> 9], "one in each sector");
+    assert_eq!(rewritten_sectors(&recorded), [0x7c00, 0x7e00]);
     let disks = vec![disk.path().to_owned()];
     assert_replays_exactly_with(&host, &recorded, &ReplayOptions { disks, ..ReplayOptions::default() });
     if clock == ClockMode::Virtual {
-        assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&boot().path).stream());
+        let again = boot_disk(&host, disk.path(), clock);
+        assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
     }
+}
+
+#[test]
+fn what_measures_by_the_hardware_clock_already_goes_on_with_it_and_that_is_said() {
+    let Some(host) = host() else { return };
+    let disk = disk(&boot_measures());
+    let recorded = boot_disk(&host, disk.path(), ClockMode::Host);
+    assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
+    assert_eq!(rewritten_sectors(&recorded), [0x7c00]);
+}
+
+fn disk(guest: &Guest) -> NamedTempFile {
+    let disk = NamedTempFile::new().unwrap();
+    std::fs::write(disk.path(), guest.image).unwrap();
+    // A whole cylinder, for a BIOS that counts in these.
+    disk.as_file().set_len(1 << 20).unwrap();
+    disk
+}
+
+fn boot_disk(host: &Host, disk: &Path, clock: ClockMode) -> Recorded {
+    let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
+    let virtio = Config { disks: vec![Disk::open(disk, false, false).unwrap()], ..Config::default() };
+    let config = PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) };
+    let until_console = Some(regex::bytes::Regex::new(LAST_WORDS).unwrap());
+    let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, ..RecordOptions::default() };
+    let recorded = record_on(host, &guest, config, options);
+    let text = String::from_utf8_lossy(recorded.com1());
+    assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said:\n{text}");
+    assert!(text.contains("booted"), "it said:\n{text}");
+    recorded
+}
+
+/// The sectors in memory in which a clock read was rewritten; one in each.
+fn rewritten_sectors(recorded: &Recorded) -> Vec<u64> {
+    recorded.end.rewrites.iter().map(|late| late.rewrite.gpa & !0x1ff).collect()
 }
 
 fn boots_and_replays(rom: &str, clock: ClockMode) {

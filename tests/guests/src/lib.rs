@@ -476,8 +476,13 @@ guest! {
 }
 
 guest! {
-    /// A disk of two sectors that a BIOS boots: not in [`all`], for it needs one.
-    boot_sector, "boot_sector.s" at 0x7c00, 16, Ends::Exit(0), Some(b"booted\n")
+    /// A disk that a BIOS boots: not in [`all`], for it needs one. It reads the clock in its boot sector and behind its first exit.
+    boot_polls, "boot_sector.s" "boot_polls.s" at 0x7c00, 16, Ends::Exit(0), Some(b"booted\n")
+}
+
+guest! {
+    /// The same, and it reads the clock before its first exit, too.
+    boot_measures, "boot_sector.s" "boot_measures.s" at 0x7c00, 16, Ends::Exit(0), Some(b"booted\n")
 }
 
 /// What both multiboot kernels print with 4 MiB of memory, the command line `one two`, and two modules: `alpha`, with the text
