@@ -63,8 +63,7 @@ impl LoadedCode {
 
     /// What the guest executes next.
     pub(crate) fn next(machine: &Machine, mode: CpuMode) -> Result<Entry, MachineError> {
-        let segment_base =
-            if mode == CpuMode::Long64 { 0 } else { machine.view()?.system.segments[0].base };
+        let segment_base = if mode == CpuMode::Long64 { 0 } else { machine.view()?.system.segments[0].base };
         Ok(Entry { segment_base, ip: machine.registers().rip, mode })
     }
 
@@ -115,11 +114,7 @@ impl Surroundings {
     fn push(&mut self, linear: u64, gpa: Gpa, content: &[u8; PAGE]) {
         match self.stretches.last_mut() {
             Some(last) if last.linear + last.bytes == linear => last.bytes += PAGE as u64,
-            _ => self.stretches.push(Stretch {
-                linear,
-                offset: self.bytes.len() as u64,
-                bytes: PAGE as u64,
-            }),
+            _ => self.stretches.push(Stretch { linear, offset: self.bytes.len() as u64, bytes: PAGE as u64 }),
         }
         self.bytes.extend(content);
         self.pages.push(gpa);

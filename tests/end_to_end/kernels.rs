@@ -207,7 +207,6 @@ fn linux_boots_on_a_bios_by_its_real_mode_entry_and_replays_exactly_under_the_ho
     let mut boot = Boot::linux(&host, (BZIMAGE.0, PICS), LINUX_RAM);
     boot.firmware = Some(image("seabios", "bios.bin"));
     boot.says.insert(0, "Booting from ROM");
-    boot.cannot_switch_off();
     boots_and_replays(&host, &boot, ClockMode::Host);
 }
 

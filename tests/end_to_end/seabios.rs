@@ -10,6 +10,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason};
 use trapline_guests::{Guest, boot_measures, boot_polls};
+use trapline_machine::doctor::user_mode_can_call;
 use trapline_recorder::devices::virtio::{Config, disk::Disk};
 use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::pc::PcConfig;
@@ -62,13 +63,13 @@ fn a_disk_boots_and_replays_exactly_and_records_identically_under_the_virtual_cl
 fn boots_from_a_disk(clock: ClockMode) {
     let Some(host) = host() else { return };
     let disk = disk(&boot_polls());
-    let recorded = boot_disk(&host, disk.path(), clock);
+    let recorded = boot_own_disk(&host, disk.path(), clock);
     assert_eq!(recorded.end.unclosed, []);
     assert_eq!(rewritten_sectors(&recorded), [0x7c00, 0x7e00]);
     let disks = vec![disk.path().to_owned()];
     assert_replays_exactly_with(&host, &recorded, &ReplayOptions { disks, ..ReplayOptions::default() });
     if clock == ClockMode::Virtual {
-        let again = boot_disk(&host, disk.path(), clock);
+        let again = boot_own_disk(&host, disk.path(), clock);
         assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
     }
 }
@@ -77,9 +78,26 @@ fn boots_from_a_disk(clock: ClockMode) {
 fn what_measures_by_the_hardware_clock_already_goes_on_with_it_and_that_is_said() {
     let Some(host) = host() else { return };
     let disk = disk(&boot_measures());
-    let recorded = boot_disk(&host, disk.path(), ClockMode::Host);
+    let recorded = boot_own_disk(&host, disk.path(), ClockMode::Host);
     assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
     assert_eq!(rewritten_sectors(&recorded), [0x7c00]);
+}
+
+/// A boot loader that others wrote, up to its menu.
+#[test]
+fn grub_boots_from_its_disk_and_replays_exactly_and_records_identically_under_the_virtual_clock() {
+    let Some(host) = host() else { return };
+    // It unpacks itself first, which takes minutes where kernel mode is interpreted.
+    let is_fast = user_mode_can_call(host.kvm).unwrap();
+    let until = if is_fast { "The highlighted entry" } else { "GRUB loading" };
+    let disk = image("grub", "grub.img");
+    let recorded = boot_disk(&host, &disk, ClockMode::Virtual, until);
+    assert_eq!(recorded.end.reason, EndReason::ConsoleMatch(until.into()));
+    assert_eq!(recorded.end.unclosed, []);
+    let disks = vec![disk.clone()];
+    assert_replays_exactly_with(&host, &recorded, &ReplayOptions { disks, ..ReplayOptions::default() });
+    let again = boot_disk(&host, &disk, ClockMode::Virtual, until);
+    assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
 }
 
 fn disk(guest: &Guest) -> NamedTempFile {
@@ -90,17 +108,22 @@ fn disk(guest: &Guest) -> NamedTempFile {
     disk
 }
 
-fn boot_disk(host: &Host, disk: &Path, clock: ClockMode) -> Recorded {
-    let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
-    let virtio = Config { disks: vec![Disk::open(disk, false, false).unwrap()], ..Config::default() };
-    let config = PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) };
-    let until_console = Some(regex::bytes::Regex::new(LAST_WORDS).unwrap());
-    let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, ..RecordOptions::default() };
-    let recorded = record_on(host, &guest, config, options);
+/// Records an assembly guest's disk to its end.
+fn boot_own_disk(host: &Host, disk: &Path, clock: ClockMode) -> Recorded {
+    let recorded = boot_disk(host, disk, clock, LAST_WORDS);
     let text = String::from_utf8_lossy(recorded.com1());
     assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said:\n{text}");
     assert!(text.contains("booted"), "it said:\n{text}");
     recorded
+}
+
+fn boot_disk(host: &Host, disk: &Path, clock: ClockMode, until: &str) -> Recorded {
+    let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
+    let virtio = Config { disks: vec![Disk::open(disk, false, false).unwrap()], ..Config::default() };
+    let config = PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) };
+    let until_console = Some(regex::bytes::Regex::new(until).unwrap());
+    let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, ..RecordOptions::default() };
+    record_on(host, &guest, config, options)
 }
 
 /// The sectors in memory in which a clock read was rewritten; one in each.

@@ -4,6 +4,7 @@
 # usage: tests/guests/fetch.sh [NAME]...        (default: all but linux-debug)
 #   seabios      bios.bin, bios-256k.bin: a PC's firmware       Debian package seabios
 #   linuxboot    linuxboot.bin: boots a kernel on a BIOS         Debian package qemu-system-data
+#   grub         grub.img: a disk with a boot loader on it       Debian package grub-rescue-pc
 #   ipxe         ipxe.lkrn: a kernel that needs a BIOS           Debian package ipxe
 #   memtest86+   memtest86+x64.bin: a memory test               Debian package memtest86+
 #   linux        linux/vmlinux, bzImage, config: a small 6.1    Debian package linux-source-6.1, built by build-linux.sh (minutes)
@@ -48,9 +49,10 @@ lab_has() { # FILE NAME: the lab has downloaded the same packages, where it has 
 }
 
 # A guest is a function of its name here (+ and - as _) and a word in these lists.
-all='seabios linuxboot ipxe memtest86+ linux cloud busybox initramfs' on_demand='linux-debug'
+all='seabios linuxboot grub ipxe memtest86+ linux cloud busybox initramfs' on_demand='linux-debug'
 seabios() { debian seabios same usr/share/seabios/bios.bin=bios.bin usr/share/seabios/bios-256k.bin=bios-256k.bin; }
 linuxboot() { debian qemu-system-data same usr/share/qemu/linuxboot.bin=linuxboot.bin; }
+grub() { debian grub-rescue-pc same usr/lib/grub-rescue/grub-rescue-floppy.img=grub.img; }
 ipxe() { debian ipxe same boot/ipxe.lkrn=ipxe.lkrn; }
 memtest86_() { debian memtest86+ same boot/memtest86+x64.bin=memtest86+x64.bin; }
 linux() { "$scripts/build-linux.sh" "$guests/linux" 9>&-; show linux/vmlinux linux/bzImage; }

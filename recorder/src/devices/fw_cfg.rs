@@ -66,7 +66,11 @@ impl FwCfg {
             ("etc/e820".into(), e820(below_4g, above_4g)),
             ("etc/sercon-port".into(), 0x3F8u16.to_le_bytes().to_vec()),
             // HALT: nothing else is tried.
-            ("bootorder".into(), (contents.boots.iter().map(|path| format!("{path}\n")).collect::<String>() + "HALT\0").into_bytes()),
+            (
+                "bootorder".into(),
+                (contents.boots.iter().map(|path| format!("{path}\n")).collect::<String>() + "HALT\0")
+                    .into_bytes(),
+            ),
             // All ones: never try again (SeaBIOS src/boot.c, BootRetryTime).
             ("etc/boot-fail-wait".into(), u32::MAX.to_le_bytes().to_vec()),
         ]);

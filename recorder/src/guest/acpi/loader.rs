@@ -49,7 +49,8 @@ pub fn files() -> [(String, Vec<u8>); 3] {
     }
     commands.add_pointer(RSDP_FILE, RSDP_XSDT, 8);
     commands.add_checksum(RSDP_FILE, RSDP_EXTENDED_CHECKSUM, 0, RSDP_BYTES);
-    let files = [(RSDP_FILE, rsdp(tables.xsdt)), (TABLES_FILE, tables.bytes), (COMMANDS_FILE, commands.bytes)];
+    let files =
+        [(RSDP_FILE, rsdp(tables.xsdt)), (TABLES_FILE, tables.bytes), (COMMANDS_FILE, commands.bytes)];
     files.map(|(name, bytes)| (name.to_owned(), bytes))
 }
 
@@ -73,10 +74,7 @@ impl Commands {
 
     /// Moves a pointer into the tables to where they have come to lie.
     fn add_pointer(&mut self, file: &str, offset: u64, size: u8) {
-        self.push(
-            ADD_POINTER,
-            &[&name(file), &name(TABLES_FILE), &(offset as u32).to_le_bytes(), &[size]],
-        );
+        self.push(ADD_POINTER, &[&name(file), &name(TABLES_FILE), &(offset as u32).to_le_bytes(), &[size]]);
     }
 
     fn add_checksum(&mut self, file: &str, offset: u64, start: u64, length: u64) {
@@ -135,7 +133,8 @@ mod tests {
                 ADD_CHECKSUM => {
                     let [at, start, length] =
                         [60, 64, 68].map(|field| number(&command[field..field + 4]) as usize);
-                    let sum = bytes[start..start + length].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+                    let sum =
+                        bytes[start..start + length].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
                     bytes[at] = bytes[at].wrapping_sub(sum);
                 }
                 other => panic!("there is no command {other}"),
