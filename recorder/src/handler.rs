@@ -302,7 +302,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         };
         self.platform.transfer(self.now, &mut memory);
         memory.finish()?;
-        self.look_at_boot_sector(machine)?;
+        self.look_at_transferred(machine)?;
         self.take_effects(self.exits.saturating_sub(1));
         Ok(())
     }

@@ -2,13 +2,15 @@
 //!
 //! Where such code makes its first exit at some place, it is followed from there, as an image is from its entry points: the guest will
 //! execute what comes next. The clock reads that are reached are rewritten before the guest gets to them. So is a boot sector, when a
-//! disk writes it where PC firmware enters it. Clock reads that come before the first exit, or that nothing reached leads to, stay as
+//! disk writes it where PC firmware enters it, and a Linux kernel, when all of it is in memory: of what it unpacks, everything is known
+//! ([`crate::hand_off`]). Other clock reads that come before the first exit, or that nothing reached leads to, stay as
 //! they are, and are found when one shows ([`crate::leak`]).
 
 use crate::disassembly::{self, Entry, View as Stretch};
 use crate::guest::Guest;
+use crate::guest::kernel::{Loaded, in_memory};
 use crate::rewrite::Ports;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use trapline_formats::{CpuMode, Gpa, Gva, Instruction, Rewrite};
 use trapline_machine::stand_in::is_source;
@@ -17,6 +19,8 @@ use trapline_machine::{Machine, MachineError, Memory};
 /// How far around an exit code is followed.
 const REACH: u64 = 512 << 10;
 const PAGE: usize = 4096;
+/// CR0.PG (SDM vol. 3, 2.5).
+const CR0_PG: u64 = 1 << 31;
 /// Where a PC's firmware loads a boot sector, and enters it in real mode (IBM PC/AT Technical Reference, INT 19).
 const BOOT_SECTOR: u64 = 0x7c00;
 const SECTOR: usize = 512;
@@ -29,6 +33,10 @@ pub(crate) struct LoadedCode {
     /// Memory whose code was looked through before the guest ran.
     known: Vec<Range<u64>>,
     boot_sector: [u8; SECTOR],
+    /// What the firmware uses of the ports that could stand for something.
+    used_ports: BTreeSet<u8>,
+    /// A kernel is still to come.
+    awaits_kernel: bool,
 }
 
 /// Code around an exit: pages that the guest sees one after the other.
@@ -43,7 +51,13 @@ impl LoadedCode {
     /// Of a guest that loads code.
     pub(crate) fn of(guest: &Guest) -> Option<Self> {
         let known = guest.contents.iter().map(|(at, bytes)| at.0..at.0 + bytes.len() as u64).collect();
-        Some(Self { ports: Ports::told(guest.stand_ins)?, known, boot_sector: [0; SECTOR] })
+        Some(Self {
+            ports: Ports::told(guest.stand_ins)?,
+            known,
+            boot_sector: [0; SECTOR],
+            used_ports: guest.used_ports.clone(),
+            awaits_kernel: guest.hand_off.is_none(),
+        })
     }
 
     /// This code was looked through elsewhere.
@@ -76,6 +90,18 @@ impl LoadedCode {
         }
         self.boot_sector = now;
         Some(Entry { segment_base: 0, ip: BOOT_SECTOR, mode: CpuMode::Real16 })
+    }
+
+    /// A Linux kernel that a boot loader has brought into memory, if all of it is there for the first time.
+    pub(crate) fn kernel(&mut self, machine: &Machine) -> Result<Option<Loaded>, MachineError> {
+        // Boot loaders have no paging; whoever has, boots nothing any more.
+        if !self.awaits_kernel || machine.view()?.system.control[0] & CR0_PG != 0 {
+            return Ok(None);
+        }
+        let found = in_memory::find(machine.memory(), &self.used_ports);
+        let found = found.filter(|kernel| kernel.stand_ins == self.ports.stand_ins());
+        self.awaits_kernel = found.is_none();
+        Ok(found)
     }
 
     /// The clock reads that are reached from there, ready to be rewritten.

@@ -11,6 +11,7 @@
 //! RAM disk lies at the end of low RAM.
 
 mod bzimage;
+pub(crate) mod in_memory;
 mod payload;
 mod pvh;
 mod seed;
@@ -72,7 +73,7 @@ pub struct Kernel<'a> {
 }
 
 /// A kernel image in memory, and how it is entered.
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     entry: &'static str,
     mode: Mode,
     ip: u64,
@@ -82,11 +83,11 @@ pub(super) struct Loaded {
     pub(super) contents: Vec<(Gpa, Vec<u8>)>,
     /// First address after everything that the image will use for itself.
     pub(super) end: u64,
-    pub(super) rewrites: Vec<Rewrite>,
+    pub(crate) rewrites: Vec<Rewrite>,
     pub(super) suspects: Vec<Suspect>,
-    pub(super) stand_ins: StandIns,
+    pub(crate) stand_ins: StandIns,
     pub(super) used_ports: BTreeSet<u8>,
-    pub(super) hand_off: Option<HandOff>,
+    pub(crate) hand_off: Option<HandOff>,
 }
 
 /// Where the initial RAM disk is: (address, bytes).

@@ -4,7 +4,7 @@ use super::RecordHandler;
 use crate::hand_off::JMP_RAX;
 use crate::platform::Platform;
 use crate::rewrite::Port;
-use trapline_formats::{Event, Gpa, Gva, LateRewrite, Registers};
+use trapline_formats::{Event, Gpa, Gva, Registers};
 use trapline_machine::{Exit, Machine, MachineError};
 
 impl<P: Platform + ?Sized> RecordHandler<'_, P> {
@@ -40,11 +40,7 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
                 code.knows(&rewrites);
             }
         }
-        let exit = self.exits.saturating_sub(1);
-        for rewrite in rewrites {
-            self.write(machine, Gpa(rewrite.gpa), &rewrite.replacement)?;
-            self.late_rewrites.push(LateRewrite { exit, rewrite });
-        }
+        self.rewrite(machine, rewrites)?;
         // The unpacking code is identity-mapped.
         self.write(machine, Gpa(jump.0), &JMP_RAX)?;
         machine.jump(jump.0)?;

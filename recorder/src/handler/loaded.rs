@@ -4,7 +4,7 @@ use super::RecordHandler;
 use crate::disassembly::Entry;
 use crate::loaded_code::LoadedCode;
 use crate::platform::Platform;
-use trapline_formats::{CpuMode, Gpa, LateRewrite};
+use trapline_formats::{CpuMode, Gpa, LateRewrite, Rewrite};
 use trapline_machine::{Machine, MachineError};
 
 impl<P: Platform + ?Sized> RecordHandler<'_, P> {
@@ -23,13 +23,22 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
 
     #[cold]
     pub(super) fn look_at_new_code(&mut self, machine: &Machine, mode: CpuMode) -> Result<(), MachineError> {
-        self.close(machine, Some(LoadedCode::next(machine, mode)?))
+        self.close(machine, Some(LoadedCode::next(machine, mode)?))?;
+        self.look_for_kernel(machine)
     }
 
     /// Memory was written by a device.
-    pub(super) fn look_at_boot_sector(&mut self, machine: &Machine) -> Result<(), MachineError> {
+    pub(super) fn look_at_transferred(&mut self, machine: &Machine) -> Result<(), MachineError> {
         let entry = self.loaded_code.as_mut().and_then(|code| code.boot_sector(machine.memory()));
-        self.close(machine, entry)
+        self.close(machine, entry)?;
+        self.look_for_kernel(machine)
+    }
+
+    fn look_for_kernel(&mut self, machine: &Machine) -> Result<(), MachineError> {
+        let Some(code) = &mut self.loaded_code else { return Ok(()) };
+        let Some(kernel) = code.kernel(machine)? else { return Ok(()) };
+        self.hand_off = kernel.hand_off;
+        self.rewrite(machine, kernel.rewrites)
     }
 
     /// Rewrites the clock reads that are reached from there. Not where the guest holds a value of the hardware's clock: who measures from
@@ -39,8 +48,14 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         if self.leaks.as_ref().is_some_and(|leaks| leaks.shows(machine.registers())) {
             return Ok(());
         }
+        let rewrites = code.sources(machine, entry)?;
+        self.rewrite(machine, rewrites)
+    }
+
+    /// Rewrites instructions, as events behind the last exit.
+    pub(super) fn rewrite(&mut self, machine: &Machine, rewrites: Vec<Rewrite>) -> Result<(), MachineError> {
         let exit = self.exits.saturating_sub(1);
-        for rewrite in code.sources(machine, entry)? {
+        for rewrite in rewrites {
             self.write(machine, Gpa(rewrite.gpa), &rewrite.replacement)?;
             self.late_rewrites.push(LateRewrite { exit, rewrite });
         }

@@ -58,12 +58,14 @@ impl Reference {
         let mut effect = Effect::default();
         let mut claims = Claims::of(faulty);
         let ending = execute(host, faulty, disk, silence, &mut |sight| {
-            let differs = self.sights.get(&sight.place).is_none_or(|original| !is_same(original, &sight));
+            let original = self.sights.get(&sight.place);
+            let differs = original.is_none_or(|original| !is_same(original, &sight));
             if differs {
                 effect.state.get_or_insert(sight.place);
             }
             let unlike = claims.compare(&sight);
-            if differs && sight.place.look > 0 && unlike.names.is_empty() {
+            // Where the original has none, a turn of a loop more or less has moved it, and it may be right.
+            if differs && original.is_some() && sight.place.look > 0 && unlike.names.is_empty() {
                 effect.missed.get_or_insert(sight.place);
             }
             if !unlike.names.is_empty() {

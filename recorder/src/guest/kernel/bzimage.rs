@@ -46,8 +46,31 @@ pub(super) fn load(
     if end > low {
         return Err(format!("it needs memory up to {end:#x} to unpack itself, and the guest has {low:#x}"));
     }
+    let loaded = loaded(header, is_64, at, end, used_ports);
+    if header.payload_length == 0 || !has_64 {
+        Ok(plain(loaded, at, bytes))
+    } else {
+        packed(loaded, at, bytes)
+    }
+}
+
+/// One that a boot loader has put at this address; nothing but what it packs is known of it then.
+pub(super) fn in_memory(
+    header: setup_header,
+    at: u64,
+    bytes: Vec<u8>,
+    used_ports: BTreeSet<u8>,
+) -> Result<Loaded, String> {
+    if header.xloadflags & XLF_KERNEL_64 == 0 {
+        return Err("it is no kernel of 64 bits".into());
+    }
+    let end = at + bytes.len() as u64;
+    packed(loaded(header, true, at, end, used_ports), at, bytes)
+}
+
+fn loaded(header: setup_header, is_64: bool, at: u64, end: u64, used_ports: BTreeSet<u8>) -> Loaded {
     let (mode, ip) = if is_64 { (Mode::Bits64, at + ENTRY_64) } else { (Mode::Bits32, at) };
-    let loaded = Loaded {
+    Loaded {
         entry: if is_64 { "bzImage, 64-bit" } else { "bzImage, 32-bit" },
         mode,
         ip,
@@ -60,11 +83,6 @@ pub(super) fn load(
         stand_ins: StandIns::default(),
         used_ports,
         hand_off: None,
-    };
-    if header.payload_length == 0 || !has_64 {
-        Ok(plain(loaded, at, bytes))
-    } else {
-        packed(loaded, at, bytes)
     }
 }
 
