@@ -65,12 +65,7 @@ impl FwCfg {
         let mut all: BTreeMap<String, Vec<u8>> = BTreeMap::from([
             ("etc/e820".into(), e820(below_4g, above_4g)),
             ("etc/sercon-port".into(), 0x3F8u16.to_le_bytes().to_vec()),
-            // HALT: nothing else is tried.
-            (
-                "bootorder".into(),
-                (contents.boots.iter().map(|path| format!("{path}\n")).collect::<String>() + "HALT\0")
-                    .into_bytes(),
-            ),
+            ("bootorder".into(), boot_order(contents.boots)),
             // All ones: never try again (SeaBIOS src/boot.c, BootRetryTime).
             ("etc/boot-fail-wait".into(), u32::MAX.to_le_bytes().to_vec()),
         ]);
@@ -107,6 +102,12 @@ impl FwCfg {
         self.position = self.position.saturating_add(1);
         byte
     }
+}
+
+/// What is tried to boot from, a line each; HALT: nothing else.
+fn boot_order(mut boots: Vec<String>) -> Vec<u8> {
+    boots.push("HALT\0".into());
+    boots.join("\n").into_bytes()
 }
 
 /// The memory map: packed entries of address, length, type.
