@@ -8,7 +8,7 @@ use crate::support::recorded::{Recorded, record_loaded, record_on};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::NamedTempFile;
-use trapline_formats::{ClockMode, EndReason};
+use trapline_formats::{ClockMode, EndReason, LateRewrite};
 use trapline_guests::{Guest, boot_measures, boot_polls};
 use trapline_machine::doctor::user_mode_can_call;
 use trapline_recorder::devices::virtio::{Config, disk::Disk};
@@ -98,6 +98,25 @@ fn grub_boots_from_its_disk_and_replays_exactly_and_records_identically_under_th
     assert_replays_exactly_with(&host, &recorded, &ReplayOptions { disks, ..ReplayOptions::default() });
     let again = boot_disk(&host, &disk, ClockMode::Virtual, until);
     assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
+}
+
+#[test]
+fn linux_boots_from_its_disk_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = host() else { return };
+    // Without a user space it does not come that far.
+    if Extent::of_environment() == Extent::Quick || !user_mode_can_call(host.kvm).unwrap() {
+        return;
+    }
+    let (disk, until) = (image("boot-disk", "boot.img"), "step 7 fifo");
+    let recorded = boot_disk(&host, &disk, ClockMode::Host, until);
+    let text = String::from_utf8_lossy(recorded.com1());
+    assert_eq!(recorded.end.reason, EndReason::ConsoleMatch(until.into()), "it said:\n{text}");
+    assert!(text.contains("SYSLINUX"), "it said:\n{text}");
+    assert_eq!(recorded.end.unclosed, []);
+    let is_kernel = |late: &&LateRewrite| late.rewrite.found_by.contains("the kernel's code");
+    assert!(recorded.end.rewrites.iter().filter(is_kernel).count() > 10, "{:?}", recorded.end.rewrites);
+    let disks = vec![disk];
+    assert_replays_exactly_with(&host, &recorded, &ReplayOptions { disks, ..ReplayOptions::default() });
 }
 
 fn disk(guest: &Guest) -> NamedTempFile {

@@ -12,6 +12,7 @@
 #   cloud        cloud/vmlinuz: Debian's kernel for clouds      what the Debian package linux-image-cloud-amd64 depends on
 #   busybox      busybox: a user space in one static program    Debian package busybox-static
 #   initramfs    shell.cpio.gz, first-process.cpio.gz, devices.cpio.gz, disk.img: file systems for Linux, by build-initramfs.sh
+#   boot-disk    boot.img: a disk from which SYSLINUX boots that Linux, by build-boot-disk.sh
 # into $TRAPLINE_GUESTS, or target/guests of this checkout. What is there already is left alone (what a script here
 # builds is built again when the script changed); delete a file to get it anew.
 # Needs Debian (apt-get, dpkg) and the network once; root only to install what building Linux lacks: it says what.
@@ -49,7 +50,7 @@ lab_has() { # FILE NAME: the lab has downloaded the same packages, where it has 
 }
 
 # A guest is a function of its name here (+ and - as _) and a word in these lists.
-all='seabios linuxboot grub ipxe memtest86+ linux cloud busybox initramfs' on_demand='linux-debug'
+all='seabios linuxboot grub ipxe memtest86+ linux cloud busybox initramfs boot-disk' on_demand='linux-debug'
 seabios() { debian seabios same usr/share/seabios/bios.bin=bios.bin usr/share/seabios/bios-256k.bin=bios-256k.bin; }
 linuxboot() { debian qemu-system-data same usr/share/qemu/linuxboot.bin=linuxboot.bin; }
 grub() { debian grub-rescue-pc same usr/lib/grub-rescue/grub-rescue-floppy.img=grub.img; }
@@ -60,6 +61,11 @@ linux_debug() { "$scripts/build-linux.sh" "$guests/linux-debug" debug 9>&-; show
 cloud() { lab_has vmlinuz cloud/vmlinuz; debian linux-image-cloud-amd64 cloud_today 'boot/vmlinuz-*=cloud/vmlinuz'; }
 busybox() { lab_has busybox busybox; debian busybox-static same bin/busybox=busybox; }
 initramfs() { busybox >/dev/null; "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" 9>&-; show shell.cpio.gz first-process.cpio.gz devices.cpio.gz disk.img; }
+boot_disk() {
+    linux >/dev/null; initramfs >/dev/null
+    [ "$guests/boot.img" -nt "$guests/linux/bzImage" ] || "$scripts/build-boot-disk.sh" "$guests/boot.img" "$guests/linux/bzImage" "$guests/shell.cpio.gz" 9>&-
+    show boot.img
+}
 
 # A second fetch.sh waits for the first, and then finds everything.
 exec 9>"$guests/.lock"; flock 9
