@@ -19,6 +19,8 @@ use trapline_machine::{Machine, MachineError, Memory};
 /// How far around an exit code is followed.
 const REACH: u64 = 512 << 10;
 const PAGE: usize = 4096;
+/// What looks like a kernel and is none is unpacked so often: a guest may want to keep us busy.
+const KERNELS: u32 = 8;
 /// CR0.PG (SDM vol. 3, 2.5).
 const CR0_PG: u64 = 1 << 31;
 /// Where a PC's firmware loads a boot sector, and enters it in real mode (IBM PC/AT Technical Reference, INT 19).
@@ -35,8 +37,8 @@ pub(crate) struct LoadedCode {
     boot_sector: [u8; SECTOR],
     /// What the firmware uses of the ports that could stand for something.
     used_ports: BTreeSet<u8>,
-    /// A kernel is still to come.
-    awaits_kernel: bool,
+    /// So often more a kernel is looked for that looks whole.
+    kernels: u32,
 }
 
 /// Code around an exit: pages that the guest sees one after the other.
@@ -56,7 +58,7 @@ impl LoadedCode {
             known,
             boot_sector: [0; SECTOR],
             used_ports: guest.used_ports.clone(),
-            awaits_kernel: guest.hand_off.is_none(),
+            kernels: if guest.hand_off.is_none() { KERNELS } else { 0 },
         })
     }
 
@@ -95,12 +97,12 @@ impl LoadedCode {
     /// A Linux kernel that a boot loader has brought into memory, if all of it is there for the first time.
     pub(crate) fn kernel(&mut self, machine: &Machine) -> Result<Option<Loaded>, MachineError> {
         // Boot loaders have no paging; whoever has, boots nothing any more.
-        if !self.awaits_kernel || machine.view()?.system.control[0] & CR0_PG != 0 {
+        if self.kernels == 0 || machine.view()?.system.control[0] & CR0_PG != 0 {
             return Ok(None);
         }
-        let found = in_memory::find(machine.memory(), &self.used_ports);
-        let found = found.filter(|kernel| kernel.stand_ins == self.ports.stand_ins());
-        self.awaits_kernel = found.is_none();
+        let Some(found) = in_memory::find(machine.memory(), &self.used_ports) else { return Ok(None) };
+        let found = found.ok().filter(|kernel| kernel.stand_ins == self.ports.stand_ins());
+        self.kernels = if found.is_some() { 0 } else { self.kernels - 1 };
         Ok(found)
     }
 

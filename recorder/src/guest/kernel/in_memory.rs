@@ -15,7 +15,8 @@ const SECTORS: usize = 1024;
 const BOOT_FLAG: (usize, [u8; 2]) = (0x1fe, [0x55, 0xaa]);
 
 /// The kernel, with its clock reads and the jump into what it unpacks found, if all of it is there; what ran before it uses these ports.
-pub(crate) fn find(memory: &Memory, used_ports: &BTreeSet<u8>) -> Option<Loaded> {
+/// The error is why what looks like one is none.
+pub(crate) fn find(memory: &Memory, used_ports: &BTreeSet<u8>) -> Option<Result<Loaded, String>> {
     let mut low = vec![0; LOW_MEMORY];
     memory.read(Gpa(0), &mut low).ok()?;
     let starts = (0..LOW_MEMORY - SECTORS).step_by(SEGMENT);
@@ -24,7 +25,11 @@ pub(crate) fn find(memory: &Memory, used_ports: &BTreeSet<u8>) -> Option<Loaded>
     headers.into_iter().find_map(|header| loaded(memory, &header, used_ports))
 }
 
-fn loaded(memory: &Memory, header: &SetupHeader, used_ports: &BTreeSet<u8>) -> Option<Loaded> {
+fn loaded(
+    memory: &Memory,
+    header: &SetupHeader,
+    used_ports: &BTreeSet<u8>,
+) -> Option<Result<Loaded, String>> {
     let fields = header.fields;
     let at = u64::from(fields.code32_start);
     let end = (fields.payload_offset as usize).checked_add(fields.payload_length as usize)?;
@@ -36,7 +41,58 @@ fn loaded(memory: &Memory, header: &SetupHeader, used_ports: &BTreeSet<u8>) -> O
         return None;
     }
     let bytes = (fields.syssize as usize).checked_mul(SEGMENT)?.max(end);
+    // What a guest says is believed as far as it has memory.
+    if !memory.contains(Gpa(at.checked_add(bytes as u64 - 1)?)) {
+        return None;
+    }
     let mut image = vec![0; bytes];
     memory.read(Gpa(at), &mut image).ok()?;
-    bzimage::in_memory(fields, at, image, used_ports.clone()).ok()
+    Some(bzimage::in_memory(fields, at, image, used_ports.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::samples;
+    use trapline_formats::MemoryRegion;
+
+    const RAM: u64 = 4 << 20;
+    const SETUP_AT: u64 = 0x1_0000;
+    const KERNEL_AT: u64 = 0x10_0000;
+
+    /// Memory as a boot loader leaves it, but for the last bytes of the kernel.
+    fn memory(image: &[u8], left_out: usize) -> Memory {
+        let memory = Memory::new(&[MemoryRegion { gpa: 0, bytes: RAM, readonly: false }]).unwrap();
+        let (setup, kernel) = image.split_at((usize::from(image[0x1f1]) + 1) * 512);
+        memory.write(Gpa(SETUP_AT), setup).unwrap();
+        memory.write(Gpa(KERNEL_AT), &kernel[..kernel.len() - left_out]).unwrap();
+        memory
+    }
+
+    #[test]
+    fn a_kernel_is_found_when_all_of_it_is_there() {
+        // rdtsc; hlt
+        let image = samples::bzimage(&samples::elf64(&[0x0f, 0x31, 0xf4]));
+        let payload_end = {
+            let header = SetupHeader::of(&image).unwrap().fields;
+            (header.payload_offset + header.payload_length) as usize
+        };
+        let behind = image.len() - (usize::from(image[0x1f1]) + 1) * 512 - payload_end;
+        assert!(find(&memory(&image, behind + 4), &BTreeSet::new()).is_none());
+        let loaded = find(&memory(&image, 0), &BTreeSet::new()).unwrap().unwrap();
+        assert_eq!(loaded.stand_ins.clock, Some(0x9e));
+        let hand_off = loaded.hand_off.unwrap();
+        assert_eq!(hand_off.rewrites.len(), 1);
+        let jump = loaded.rewrites.iter().find(|rewrite| rewrite.replacement == [0xe6, hand_off.port]);
+        assert!(jump.is_some_and(|rewrite| rewrite.gpa > KERNEL_AT), "{:?}", loaded.rewrites);
+    }
+
+    #[test]
+    fn what_a_guest_says_of_more_than_its_memory_is_not_believed() {
+        let mut image = samples::bzimage(&samples::elf64(&[0xf4]));
+        image[0x1f4..0x1f8].fill(0xff); // syssize
+        assert!(find(&memory(&image, 0), &BTreeSet::new()).is_none());
+        image[0x214..0x218].fill(0xff); // code32_start
+        assert!(find(&memory(&image, 0), &BTreeSet::new()).is_none());
+    }
 }
