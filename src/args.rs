@@ -92,7 +92,8 @@ pub struct Record {
     /// End when a line on a console matches this regular expression.
     #[arg(long, value_name = "REGEX")]
     pub until_console: Option<String>,
-    /// Type the content of this file at the serial console; `-`: standard input.
+    /// Type the content of this file at the serial console; `-`: standard input, as it comes (under the virtual clock all
+    /// of it at once).
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// A disk on virtio-blk; `,readonly` behind it: the guest cannot write to it. The image is never changed: what the guest writes

@@ -24,6 +24,8 @@ use trapline_recorder::{
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
 const ESCAPE: u8 = 0x1d;
+/// The name that stands for standard input.
+const STDIN: &str = "-";
 
 /// Runs the verb.
 #[expect(clippy::disallowed_methods, reason = "elapsed time for the user's eyes only")]
@@ -48,6 +50,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) });
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
+    let is_piped = args.input.as_deref() == Some(STDIN.as_ref()) && clock == ClockMode::Host;
     let options = RecordOptions {
         output: (!args.no_log).then(|| args.output.clone()),
         replace: args.force,
@@ -57,6 +60,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         max_exits: args.max_exits,
         until_console: until(args.until_console.as_deref())?,
         input: match &args.input {
+            Some(_) if is_piped => ConsoleInput::live(typed),
             Some(path) => ConsoleInput::from_bytes(read_input(path)?),
             None if is_interactive => ConsoleInput::live(typed),
             None => ConsoleInput::default(),
@@ -68,7 +72,15 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let stop = recorder.stop_handle();
     let on_interrupt = stop.clone();
     ctrlc::set_handler(move || on_interrupt.interrupt()).context("cannot catch Ctrl-C")?;
-    let raw = if is_interactive { type_into(keys, stop) } else { None };
+    let raw = if is_interactive { RawTerminal::enter() } else { None };
+    if raw.is_some() {
+        eprintln!("trapline: the keyboard is the guest's; Ctrl-] ends the recording");
+    }
+    if raw.is_some() || is_piped {
+        pass_on(keys, stop, raw.is_some());
+    } else {
+        drop(keys);
+    }
 
     let bar = progress::bar(None, progress::RECORD, args.quiet || raw.is_some());
     let mut console = ConsoleOut::beside(bar.clone(), raw.is_some());
@@ -150,7 +162,7 @@ pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
 }
 
 fn read_input(path: &Path) -> Result<Vec<u8>> {
-    if path == Path::new("-") {
+    if path == Path::new(STDIN) {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
         return Ok(bytes);
@@ -158,14 +170,12 @@ fn read_input(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read the console input {}", path.display()))
 }
 
-/// Sends keys to the guest from a thread of its own, which ends with the process.
-fn type_into(keys: mpsc::Sender<Vec<u8>>, stop: StopHandle) -> Option<RawTerminal> {
-    let raw = RawTerminal::enter()?;
-    eprintln!("trapline: the keyboard is the guest's; Ctrl-] ends the recording");
+/// Passes standard input on to the guest as it comes, from a thread of its own, which ends with the process.
+fn pass_on(keys: mpsc::Sender<Vec<u8>>, stop: StopHandle, has_escape: bool) {
     std::thread::spawn(move || {
         let mut buffer = [0; 256];
         while let Ok(n @ 1..) = std::io::stdin().read(&mut buffer) {
-            if buffer[..n].contains(&ESCAPE) {
+            if has_escape && buffer[..n].contains(&ESCAPE) {
                 stop.interrupt();
                 return;
             }
@@ -175,7 +185,6 @@ fn type_into(keys: mpsc::Sender<Vec<u8>>, stop: StopHandle) -> Option<RawTermina
             stop.wake();
         }
     });
-    Some(raw)
 }
 
 fn readable_part(error: anyhow::Error, args: &Record) -> anyhow::Error {

@@ -1,6 +1,8 @@
 //! Guests that go wrong: the trace is whole, says so, and replays.
 
 use crate::program::{Folder, Ran, kvm};
+use std::io::{Read, Write};
+use std::process::Stdio;
 use trapline_formats::{MAX_SITES, Trace};
 
 #[test]
@@ -174,4 +176,24 @@ fn an_idle_guest_under_the_virtual_clock_is_told_of() {
         ["record", "--flat", "idle.bin", "--mode", "16", "--clock", "virtual", "--max-exits", "30000"];
     folder.run(&record).says(0, &["idle through 10000 timer deadlines", "--until-console"]);
     folder.run(&["replay", "run.trap"]).says(0, &["faithful: 30000 exits"]);
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_typed_as_it_comes() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("guest.bin", trapline_guests::echo_64().image);
+    let args = ["record", "--flat", "guest.bin", "--memory", "4M", "--timeout", "60s", "--input", "-"];
+    let mut command = folder.command(&args);
+    let mut recorder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (recorder.stdin.take().unwrap(), recorder.stdout.take().unwrap());
+    keys.write_all(b"a").unwrap();
+    let mut shown = [0];
+    screen.read_exact(&mut shown).unwrap();
+    assert_eq!(shown, *b"a", "before the line is complete");
+    keys.write_all(b"\n").unwrap();
+    assert!(recorder.wait().unwrap().success());
+    folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
 }

@@ -11,11 +11,13 @@ use trapline_formats::digests::{Compared, compared};
 use trapline_formats::memory::page_hash;
 use trapline_formats::{CpuState, Event, Gpa, Site};
 use trapline_machine::{
-    Control, Exit, Flow, Handler, Kicker, Machine, MachineConfig, MachineError, SiteTable,
+    Control, Exit, Flow, Handler, Kicker, Machine, MachineConfig, MachineError, SiteTable, thread_time,
 };
 
 const PAGE: u64 = 4096;
 const TICK: Duration = Duration::from_millis(250);
+/// So many times its patience, a guest may do nothing at all.
+const ASLEEP: u32 = 10;
 /// What clock reads yield that nothing closes: no value that a guest was ever given.
 const HARDWARE_TSC: u64 = 0x1234_5678_0000_0000;
 
@@ -75,8 +77,8 @@ pub fn execute(
         next: 0,
         event: 0,
         look: 0,
-        quiet: (0, 0),
-        patience: (silence.as_millis() / TICK.as_millis()) as u32,
+        quiet: (0, thread_time(), 0),
+        patience: silence,
         memory: Memory::default(),
         ending: None,
         sees,
@@ -126,9 +128,9 @@ struct Executor<'a> {
     /// Events taken of those behind the last exit, and how many of them were looks.
     event: usize,
     look: usize,
-    /// Exits at the last tick, and how often they have been as many.
-    quiet: (usize, u32),
-    patience: u32,
+    /// Exits at the last tick, the processor time when they were first as many, and ticks since.
+    quiet: (usize, Duration, u32),
+    patience: Duration,
     memory: Memory,
     ending: Option<Ending>,
     sees: &'a mut dyn FnMut(Sight) -> bool,
@@ -240,8 +242,12 @@ impl Handler for Executor<'_> {
     }
 
     fn kicked(&mut self, _: &mut Machine) -> Result<Control, MachineError> {
-        self.quiet = if self.quiet.0 == self.next { (self.next, self.quiet.1 + 1) } else { (self.next, 0) };
-        if self.quiet.1 < self.patience {
+        // Of this thread alone: other programs take no patience from the guest. Unless it sleeps.
+        let (exits, since, ticks) = self.quiet;
+        self.quiet =
+            if exits == self.next { (exits, since, ticks + 1) } else { (self.next, thread_time(), 0) };
+        let (_, since, ticks) = self.quiet;
+        if thread_time() - since < self.patience && TICK * ticks < self.patience * ASLEEP {
             return Ok(Control::Continue);
         }
         self.end(Ending::Silent(self.next as u64));
