@@ -41,20 +41,20 @@ pub const LEARN: &str = "learning  [{bar:30}] {pos} of {len} suspects  {msg}  {e
 /// Console text of a guest on standard output, without tearing a bar on standard error.
 pub struct ConsoleOut {
     bar: ProgressBar,
-    is_interactive: bool,
+    is_live: bool,
     /// The line that each channel is in: channels do not mix within a line.
     lines: BTreeMap<u8, Vec<u8>>,
 }
 
 impl ConsoleOut {
-    /// Output beside this bar. Somebody who types sees each character at once.
-    pub fn beside(bar: ProgressBar, is_interactive: bool) -> Self {
-        Self { bar, is_interactive, lines: BTreeMap::new() }
+    /// Output beside this bar, a line at a time or each character at once.
+    pub fn beside(bar: ProgressBar, is_live: bool) -> Self {
+        Self { bar, is_live, lines: BTreeMap::new() }
     }
 
     /// Prints bytes as they are.
     pub fn print(&mut self, channel: u8, bytes: &[u8]) {
-        if self.is_interactive {
+        if self.is_live {
             write_out(bytes);
             return;
         }

@@ -76,14 +76,16 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     if raw.is_some() {
         eprintln!("trapline: the keyboard is the guest's; Ctrl-] ends the recording");
     }
-    if raw.is_some() || is_piped {
+    // Who types, or a program that does, sees each character at once.
+    let is_live = raw.is_some() || is_piped;
+    if is_live {
         pass_on(keys, stop, raw.is_some());
     } else {
         drop(keys);
     }
 
-    let bar = progress::bar(None, progress::RECORD, args.quiet || raw.is_some());
-    let mut console = ConsoleOut::beside(bar.clone(), raw.is_some());
+    let bar = progress::bar(None, progress::RECORD, args.quiet || is_live);
+    let mut console = ConsoleOut::beside(bar.clone(), is_live);
     let started = Instant::now();
     let result = recorder.record(&mut |progress| match progress {
         Progress::Console(channel, bytes) if !args.quiet => console.print(channel, bytes),
