@@ -9,6 +9,7 @@ mod between_engines;
 mod checker;
 mod devices;
 mod diff;
+mod disk_boots;
 mod elsewhere;
 mod faults;
 mod kernels;
