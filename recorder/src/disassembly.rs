@@ -162,8 +162,12 @@ fn far_target(image: &Image<'_>, instruction: &Instruction) -> Option<Entry> {
         _ => return None,
     };
     let is_firmware = image.offset(F_SEGMENT + offset).is_some();
-    // Too large for the selectors of a firmware's GDT: a real-mode segment. What is no firmware is in one, or in flat memory.
-    Some(if selector >= 0x1000 || !(is_wide || is_firmware) {
+    // Too large for a selector: a real-mode segment. Boot loaders have small GDTs, and flat segments in them.
+    let is_segment = match (is_firmware, is_wide) {
+        (false, false) => selector == 0 || selector >= 0x100,
+        _ => selector >= 0x1000,
+    };
+    Some(if is_segment {
         Entry { segment_base: u64::from(selector) << 4, ip: offset, mode: CpuMode::Real16 }
     } else if offset > 0xffff || !is_firmware {
         Entry { segment_base: 0, ip: offset, mode: CpuMode::Protected32 }

@@ -193,12 +193,17 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_sector_is_followed_through_a_far_jump_in_its_segment() {
-        // jmp 0:0x7c07; (data: 0f 31); rdtsc; hlt
-        let image = vec![0xea, 0x07, 0x7c, 0, 0, 0x0f, 0x31, 0x0f, 0x31, 0xf4];
-        let view = View { linear: 0x7c00, offset: 0, bytes: image.len() as u64 };
-        let entry = Entry { segment_base: 0, ip: 0x7c00, mode: CpuMode::Real16 };
-        assert_eq!(reached(&image, &[view], &[entry], &[]).into_keys().collect::<Vec<_>>(), [7]);
+    fn a_boot_sector_is_followed_through_far_jumps_in_real_mode_and_out_of_it() {
+        let reached_from = |jump: &[u8], mode: &[u8]| {
+            // jmp to 0x7c07; (data: 0f 31); what shows the mode; rdtsc; hlt
+            let image = [jump, &[0x0f, 0x31], mode, &[0x0f, 0x31, 0xf4]].concat();
+            let view = View { linear: 0x7c00, offset: 0, bytes: image.len() as u64 };
+            let entry = Entry { segment_base: 0, ip: 0x7c00, mode: CpuMode::Real16 };
+            reached(&image, &[view], &[entry], &[]).into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(reached_from(&[0xea, 0x07, 0x7c, 0, 0], &[]), [7]);
+        // mov eax, 0x0f900000: in 16 bits it would end before the last two bytes, and take 0f 0f for what comes next.
+        assert_eq!(reached_from(&[0xea, 0x07, 0x7c, 8, 0], &[0xb8, 0, 0, 0x90, 0x0f]), [12]);
     }
 
     #[test]
