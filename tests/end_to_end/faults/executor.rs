@@ -247,7 +247,7 @@ impl Handler for Executor<'_> {
         self.quiet =
             if exits == self.next { (exits, since, ticks + 1) } else { (self.next, thread_time(), 0) };
         let (_, since, ticks) = self.quiet;
-        if thread_time() - since < self.patience && TICK * ticks < self.patience * ASLEEP {
+        if thread_time().saturating_sub(since) < self.patience && TICK * ticks < self.patience * ASLEEP {
             return Ok(Control::Continue);
         }
         self.end(Ending::Silent(self.next as u64));
