@@ -38,8 +38,8 @@ pub struct Entry {
 /// The base of the real-mode segment F000, where PC firmware lives.
 const F_SEGMENT: u64 = 0xf_0000;
 
-/// An instruction that was reached: (offset in the image, mode).
-type Reached = BTreeMap<(u64, CpuMode), Instruction>;
+/// Instructions that were reached, by offset in the image and mode.
+pub type Reached = BTreeMap<(u64, CpuMode), Instruction>;
 
 /// An image and how it is seen.
 struct Image<'a> {
@@ -78,6 +78,12 @@ pub fn find(
     likely: &[Entry],
     wanted: impl Fn(&Instruction) -> bool,
 ) -> BTreeMap<u64, usize> {
+    let reached = reach(bytes, views, entries, likely);
+    reached.iter().filter(|(_, i)| wanted(i)).map(|((offset, _), i)| (*offset, i.len())).collect()
+}
+
+/// Every instruction that is reached so.
+pub fn reach(bytes: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) -> Reached {
     let image = Image { bytes, views };
     let mut reached = Reached::new();
     let mut places: BTreeSet<Entry> = entries.iter().chain(likely).copied().collect();
@@ -94,7 +100,7 @@ pub fn find(
             places.extend(more.difference(&tried));
         }
     }
-    reached.iter().filter(|(_, i)| wanted(i)).map(|((offset, _), i)| (*offset, i.len())).collect()
+    reached
 }
 
 /// Follows direct flow from an entry. Also says whether everything reached decodes.

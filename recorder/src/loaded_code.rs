@@ -12,6 +12,7 @@ use crate::guest::kernel::{Loaded, in_memory};
 use crate::rewrite::Ports;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use trapline_formats::memory::page_hash;
 use trapline_formats::{CpuMode, Gpa, Gva, Instruction, Rewrite};
 use trapline_machine::stand_in::is_source;
 use trapline_machine::{Machine, MachineError, Memory};
@@ -34,6 +35,8 @@ pub(crate) struct LoadedCode {
     ports: Ports,
     /// Memory whose code was looked through before the guest ran.
     known: Vec<Range<u64>>,
+    /// Instructions that were reached since, by address: hashes of their bytes, for code may be replaced.
+    reached: BTreeMap<u64, u64>,
     boot_sector: [u8; SECTOR],
     /// What the firmware uses of the ports that could stand for something.
     used_ports: BTreeSet<u8>,
@@ -56,6 +59,7 @@ impl LoadedCode {
         Some(Self {
             ports: Ports::told(guest.stand_ins)?,
             known,
+            reached: BTreeMap::new(),
             boot_sector: [0; SECTOR],
             used_ports: guest.used_ports.clone(),
             kernels: if guest.hand_off.is_none() { KERNELS } else { 0 },
@@ -72,7 +76,10 @@ impl LoadedCode {
 
     /// Whether nothing was known of the code around this instruction, and it may be changed.
     pub(crate) fn is_new(&self, machine: &Machine, instruction: &Instruction) -> Result<bool, MachineError> {
-        let is_new = |gpa: Gpa| !self.known.iter().any(|range| range.contains(&gpa.0));
+        let is_new = |gpa: Gpa| {
+            let is_reached = self.reached.get(&gpa.0) == Some(&page_hash(&instruction.bytes));
+            !is_reached && !self.known.iter().any(|range| range.contains(&gpa.0))
+        };
         // What stands for a clock read is an OUT, which processes may not execute.
         Ok(instruction.cpl == 0 && machine.view()?.locate(instruction.address).is_some_and(is_new))
     }
@@ -107,18 +114,21 @@ impl LoadedCode {
     }
 
     /// The clock reads that are reached from there, ready to be rewritten.
-    pub(crate) fn sources(&self, machine: &Machine, entry: Entry) -> Result<Vec<Rewrite>, MachineError> {
+    pub(crate) fn sources(&mut self, machine: &Machine, entry: Entry) -> Result<Vec<Rewrite>, MachineError> {
         let around = Surroundings::of(machine, entry)?;
-        let found = disassembly::find(&around.bytes, &around.stretches, &[entry], &[], is_source);
-        let rewrites = found.into_iter().filter_map(|(offset, length)| {
-            let gpa = around.gpa(offset as usize, length)?;
-            let original = &around.bytes[offset as usize..offset as usize + length];
-            (!machine.memory().is_readonly(gpa))
-                .then(|| self.ports.rewrite(gpa.0, original, "disassembly from an exit"))?
-        });
         // What is mapped twice is rewritten once.
-        let by_gpa: BTreeMap<u64, Rewrite> = rewrites.map(|rewrite| (rewrite.gpa, rewrite)).collect();
-        Ok(by_gpa.into_values().collect())
+        let mut rewrites = BTreeMap::new();
+        for ((offset, _), instruction) in disassembly::reach(&around.bytes, &around.stretches, &[entry], &[])
+        {
+            let Some(gpa) = around.gpa(offset as usize, instruction.len()) else { continue };
+            let bytes = &around.bytes[offset as usize..offset as usize + instruction.len()];
+            self.reached.insert(gpa.0, page_hash(bytes));
+            if is_source(&instruction) && !machine.memory().is_readonly(gpa) {
+                rewrites
+                    .extend(self.ports.rewrite(gpa.0, bytes, "disassembly from an exit").map(|r| (gpa, r)));
+            }
+        }
+        Ok(rewrites.into_values().collect())
     }
 }
 

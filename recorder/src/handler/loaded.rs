@@ -44,7 +44,7 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
     /// Rewrites the clock reads that are reached from there. Not where the guest holds a value of the hardware's clock: who measures from
     /// that to one of ours would wait for ever.
     fn close(&mut self, machine: &Machine, entry: Option<Entry>) -> Result<(), MachineError> {
-        let (Some(code), Some(entry)) = (&self.loaded_code, entry) else { return Ok(()) };
+        let (Some(code), Some(entry)) = (&mut self.loaded_code, entry) else { return Ok(()) };
         if self.leaks.as_ref().is_some_and(|leaks| leaks.shows(machine.registers())) {
             return Ok(());
         }
