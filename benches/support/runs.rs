@@ -218,7 +218,8 @@ pub fn replay_trace(host: &Host, path: &Path) -> Run {
 
 /// The same: the time that positions between exits took, executed ones and those that were taken over.
 pub fn replay_preempted(host: &Host, path: &Path, execute: bool) -> [Spread; 2] {
-    let options = ReplayOptions { execute, ..ReplayOptions::default() };
+    let usual = ReplayOptions::default();
+    let options = if execute { usual } else { ReplayOptions { attempt: Duration::ZERO, ..usual } };
     let replay = replayed(host, path, &options).1;
     [replay.executed, replay.carried]
 }

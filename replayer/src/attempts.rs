@@ -21,8 +21,6 @@ use trapline_machine::{Alarm, Kvm, Machine, MachineError};
 
 /// Hits of the breakpoint at most.
 const HITS: u32 = 8;
-/// Time of a processor at most: some thousand instructions on an engine that interprets.
-const TIME: Duration = Duration::from_millis(1);
 /// Attempts that fail in a row make the next ones rarer: 1, 2, 4 … and at most so many positions are carried without one.
 const MOST_SKIPPED: u32 = 64;
 /// RFLAGS.TF, with which a guest steps itself (SDM vol. 1, 3.4.3.3).
@@ -42,6 +40,8 @@ pub(crate) enum Attempt {
 pub(crate) struct Attempts<'a> {
     kvm: &'a Kvm,
     is_on: bool,
+    /// Time of a processor at most.
+    time: Duration,
     /// What is found out before the first: where breakpoints work, and what ends an attempt.
     means: Option<(Breakpoints, Alarm)>,
     /// Where an attempt succeeded.
@@ -52,10 +52,10 @@ pub(crate) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(place: &'a Place<'_>, is_wanted: bool) -> Self {
+    pub(crate) fn new(place: &'a Place<'_>, time: Duration) -> Self {
         // Another engine or processor is compared less strictly, and not in memory.
-        let is_on = is_wanted && place.elsewhere.is_none();
-        Self { kvm: place.kvm, is_on, means: None, found: BTreeSet::new(), skipped: 0, patience: 1 }
+        let is_on = !time.is_zero() && place.elsewhere.is_none();
+        Self { kvm: place.kvm, is_on, time, means: None, found: BTreeSet::new(), skipped: 0, patience: 1 }
     }
 
     /// Tries to bring the machine to a keyframe that is carried. `changes` are the pages that changed since the keyframe before.
@@ -77,7 +77,7 @@ impl<'a> Attempts<'a> {
         let can_stop = can_stop(breakpoints, machine, &keyframe.cpu, address)?;
         let mut came = Ok(Attempt::Failed);
         if can_stop {
-            alarm.set(TIME)?;
+            alarm.set(self.time)?;
             came = come_by(machine, memory, keyframe, changes, address);
             alarm.clear()?;
             self.learn(address, matches!(came, Ok(Attempt::Came)));

@@ -113,7 +113,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             exits,
             notes: Vec::new(),
             accessed: Vec::new(),
-            attempts: Attempts::new(place, options.execute),
+            attempts: Attempts::new(place, options.attempt),
             executed: Histogram::default(),
             carried: Histogram::default(),
             tick_hz: place.tick_hz,

@@ -36,8 +36,9 @@ pub struct ReplayOptions {
     pub silence: Duration,
     /// The images of the guest's disks, in their order, where the trace refers to them.
     pub disks: Vec<PathBuf>,
-    /// Try to come to positions between exits by executing, where they can be looked for, instead of taking all of them over.
-    pub execute: bool,
+    /// How long, in processor time, to try to come to a position between exits by executing, where it can be looked for, before it is
+    /// taken over. Zero: all are taken over.
+    pub attempt: Duration,
     /// Set from another thread, it ends the replay within half a second ([`ReplayError::Interrupted`]).
     pub stop: Arc<AtomicBool>,
 }
@@ -49,7 +50,8 @@ impl Default for ReplayOptions {
             until: None,
             silence: Duration::from_mins(2),
             disks: Vec::new(),
-            execute: true,
+            // Some thousand instructions on an engine that interprets.
+            attempt: Duration::from_millis(1),
             stop: Arc::default(),
         }
     }

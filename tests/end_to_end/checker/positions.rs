@@ -6,6 +6,7 @@ use crate::support::mutated::{Mutated, assert_diverged, assert_named};
 use crate::support::plain::{Plain, PlainEvent, PlainKeyframe};
 use crate::support::recorded::{RAM, record_preempted};
 use crate::support::replayed::try_replay;
+use std::time::Duration;
 use trapline_formats::Event;
 use trapline_guests::Guest;
 use trapline_machine::doctor::breakpoints;
@@ -71,7 +72,7 @@ fn a_register_of_a_carried_position_is_found_there_where_the_guest_comes_round_t
         assert_diverged(&divergence, What::State, exit);
         assert_named(&divergence, "RSI");
         assert_eq!(divergence.differences.len(), 1, "{divergence}");
-        let options = ReplayOptions { execute: false, ..ReplayOptions::default() };
+        let options = ReplayOptions { attempt: Duration::ZERO, ..ReplayOptions::default() };
         let divergence = try_replay(&host, &mutated.recorded.path, &options).err().unwrap();
         assert_diverged(&divergence, What::Registers, exit + 1);
     }
