@@ -22,7 +22,7 @@ use crate::transfer::Transfers;
 use crate::unclaimed::UnclaimedCounts;
 use between::Positions;
 use fastrand::Rng;
-use trapline_formats::{CpuMode, End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, MAX_SITES, Space};
+use trapline_formats::{End, EndReason, Event, ExitKind, Gpa, Gva, LateRewrite, MAX_SITES, Space};
 use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, SiteTable};
 
 /// Console input is offered, and progress told, every so many exits: by count, so that it falls at the same exits again.
@@ -60,8 +60,8 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     loaded_code: Option<LoadedCode>,
     /// From this site on nothing is known of the code around it.
     next_site: u32,
-    /// The guest has just exited in code of which nothing is known, in this mode.
-    new_code: Option<CpuMode>,
+    /// The guest has just exited in code of which nothing is known.
+    in_new_code: bool,
     window_requested: bool,
     window_is_prompt: bool,
     end: Option<EndReason>,
@@ -111,7 +111,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             late_rewrites: Vec::new(),
             loaded_code: None,
             next_site: u32::MAX,
-            new_code: None,
+            in_new_code: false,
             window_requested: false,
             window_is_prompt: options.window_is_prompt,
             end: None,
@@ -446,8 +446,8 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         if let Some(jump) = self.jump.take() {
             self.hand_off(machine, jump)?;
         }
-        if let Some(mode) = self.new_code.take() {
-            self.look_at_new_code(machine, mode)?;
+        if std::mem::take(&mut self.in_new_code) {
+            self.look_at_new_code(machine)?;
         }
         let halted = std::mem::take(&mut self.halted);
         if self.platform.has_transfer() {

@@ -85,9 +85,10 @@ impl LoadedCode {
     }
 
     /// What the guest executes next.
-    pub(crate) fn next(machine: &Machine, mode: CpuMode) -> Result<Entry, MachineError> {
-        let segment_base = if mode == CpuMode::Long64 { 0 } else { machine.view()?.system.segments[0].base };
-        Ok(Entry { segment_base, ip: machine.registers().rip, mode })
+    pub(crate) fn next(machine: &Machine) -> Result<Entry, MachineError> {
+        let view = machine.view()?;
+        let segment_base = view.system.code_address(0).0;
+        Ok(Entry { segment_base, ip: view.registers.rip, mode: view.system.mode() })
     }
 
     /// The boot sector, if it is another one than before.

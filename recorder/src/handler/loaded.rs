@@ -4,7 +4,7 @@ use super::RecordHandler;
 use crate::disassembly::Entry;
 use crate::loaded_code::LoadedCode;
 use crate::platform::Platform;
-use trapline_formats::{CpuMode, Gpa, LateRewrite, Rewrite};
+use trapline_formats::{Gpa, LateRewrite, Rewrite};
 use trapline_machine::{Machine, MachineError};
 
 impl<P: Platform + ?Sized> RecordHandler<'_, P> {
@@ -16,14 +16,14 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         if let Some(code) = &self.loaded_code
             && code.is_new(machine, instruction)?
         {
-            (self.new_code, self.must_settle) = (Some(instruction.mode), true);
+            (self.in_new_code, self.must_settle) = (true, true);
         }
         Ok(())
     }
 
     #[cold]
-    pub(super) fn look_at_new_code(&mut self, machine: &Machine, mode: CpuMode) -> Result<(), MachineError> {
-        self.close(machine, Some(LoadedCode::next(machine, mode)?))?;
+    pub(super) fn look_at_new_code(&mut self, machine: &Machine) -> Result<(), MachineError> {
+        self.close(machine, Some(LoadedCode::next(machine)?))?;
         self.look_for_kernel(machine)
     }
 
