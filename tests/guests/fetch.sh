@@ -63,7 +63,10 @@ busybox() { lab_has busybox busybox; debian busybox-static same bin/busybox=busy
 initramfs() { busybox >/dev/null; "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" 9>&-; show shell.cpio.gz first-process.cpio.gz devices.cpio.gz disk.img; }
 boot_disk() {
     linux >/dev/null; initramfs >/dev/null
-    [ "$guests/boot.img" -nt "$guests/linux/bzImage" ] || "$scripts/build-boot-disk.sh" "$guests/boot.img" "$guests/linux/bzImage" "$guests/shell.cpio.gz" 9>&-
+    for part in "$guests/linux/bzImage" "$scripts/init.sh" "$scripts/build-boot-disk.sh"; do
+        [ "$guests/boot.img" -nt "$part" ] || rm -f "$guests/boot.img"
+    done
+    [ -s "$guests/boot.img" ] || "$scripts/build-boot-disk.sh" "$guests/boot.img" "$guests/linux/bzImage" "$guests/shell.cpio.gz" 9>&-
     show boot.img
 }
 
