@@ -44,6 +44,8 @@ computing! {
 
 /// Long enough for a guest to come by.
 const ATTEMPT: Duration = Duration::from_secs(1);
+/// One of so many is not disturbed.
+const REPLAYS: usize = 10;
 
 fn ram(guest: &Guest) -> u64 {
     if guest.name == trapline_guests::copy_64().name { COPY_RAM } else { RAM }
@@ -95,10 +97,13 @@ fn is_executed(guest: &Guest) {
         let options = ReplayOptions { attempt, ..ReplayOptions::default() };
         try_replay(&host, &recorded.path, &options).unwrap_or_else(|divergence| panic!("{divergence}"))
     };
-    // However busy the machine is.
-    let replayed = replay(ATTEMPT);
+    let has_breakpoints = breakpoints(host.kvm).unwrap().kernel;
+    // The watchdog's kick ends an attempt wherever it falls, so not every replay executes each; on a busy machine, fewer do.
+    let mut replays = (0..REPLAYS).map(|_| replay(ATTEMPT));
+    let replayed = replays.find(|replayed| replayed.carried == 0 || !has_breakpoints);
+    let replayed = replayed.expect("a replay that no kick disturbs executes each position");
     assert_eq!(replayed.executed + replayed.carried, carried);
-    if breakpoints(host.kvm).unwrap().kernel {
+    if has_breakpoints {
         assert_eq!((replayed.executed, replayed.carried), (carried, 0));
     } else {
         assert_eq!(replayed.executed, 0);
