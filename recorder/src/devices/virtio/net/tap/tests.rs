@@ -43,8 +43,7 @@ fn inside_frames_go_both_ways_over_an_interface_and_a_flood_is_dropped_and_count
     let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let port = socket.local_addr().unwrap().port();
-    socket.send_to(b"hello", "10.9.0.2:7").unwrap();
-    let mut greeting = next(&mut tap, |frame| frame.ends_with(b"hello"));
+    let mut greeting = greeted(&mut tap, &socket);
 
     // The same back: addresses and ports turned, whose sums stay what they were.
     greeting[..12].rotate_left(6);
@@ -69,15 +68,18 @@ fn inside_frames_go_both_ways_over_an_interface_and_a_flood_is_dropped_and_count
     assert!(!tap.is_live());
 }
 
-/// The next frame that is the one: an interface that comes up has something to say by itself.
-fn next(tap: &mut Tap, is_it: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+/// The frame of a greeting, said until it comes: the host connects an interface some time after it
+/// was opened, and loses what is sent before. An interface that comes up has something to say by
+/// itself, which is passed over.
+fn greeted(tap: &mut Tap, socket: &UdpSocket) -> Vec<u8> {
     for _ in 0..2000 {
+        socket.send_to(b"hello", "10.9.0.2:7").unwrap();
+        std::thread::sleep(Duration::from_millis(10));
         while let Some(frame) = tap.receive() {
-            if is_it(&frame) {
+            if frame.ends_with(b"hello") {
                 return frame;
             }
         }
-        std::thread::sleep(Duration::from_millis(10));
     }
     panic!("no frame came");
 }
