@@ -52,6 +52,15 @@ impl Alarm {
         self.set_to(Duration::ZERO, Duration::ZERO)
     }
 
+    /// Whether it has kicked, after it was set to do so once.
+    pub fn has_rung(&self) -> Result<bool, MachineError> {
+        let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut left = libc::itimerspec { it_interval: never, it_value: never };
+        // SAFETY: the timer lives until `self` is dropped, and `left` through the call.
+        check("timer_gettime", unsafe { libc::timer_gettime(self.0, &raw mut left) })?;
+        Ok((left.it_value.tv_sec, left.it_value.tv_nsec) == (0, 0))
+    }
+
     fn set_to(&self, first: Duration, then: Duration) -> Result<(), MachineError> {
         let spec = |time: Duration| libc::timespec {
             tv_sec: time.as_secs() as libc::time_t,
@@ -84,7 +93,9 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         kick::take();
+        assert!(alarm.has_rung().unwrap());
         alarm.set(Duration::from_secs(1000)).unwrap();
+        assert!(!alarm.has_rung().unwrap());
         alarm.clear().unwrap();
         for _ in 0..50_000_000 {
             sum = std::hint::black_box(sum + 1);

@@ -46,7 +46,7 @@ pub use host::{available_memory, describe as describe_host, tick_hz};
 pub use kick::Kicker;
 pub use kvm::{engine_name, open};
 pub use kvm_ioctls::Kvm;
-pub use machine::{Control, FeatureUse, Flow, Handler, Machine, MachineConfig, View};
+pub use machine::{Control, FeatureUse, Flow, Handler, Machine, MachineConfig, Reached, View};
 pub use memory::{Changed, Mapping, Memory, MemoryWatch, PageSet, PageTable};
 pub use msr::ALLOWED as MSRS_ALLOWED;
 pub use probe::open_and_probe;

@@ -10,6 +10,7 @@ mod view;
 mod walk;
 mod window;
 
+pub use reach::Reached;
 pub use view::View;
 pub use walk::FeatureUse;
 

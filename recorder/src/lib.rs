@@ -28,6 +28,7 @@ mod sweep;
 mod timer;
 pub mod transfer;
 mod unclaimed;
+mod uefi_image;
 
 pub use error::RecorderError;
 pub use guest::Guest;

@@ -3,13 +3,15 @@
 //! Where such code makes its first exit at some place, it is followed from there, as an image is from its entry points: the guest will
 //! execute what comes next. The clock reads that are reached are rewritten before the guest gets to them. So is a boot sector, when a
 //! disk writes it where PC firmware enters it, and a Linux kernel, when all of it is in memory: of what it unpacks, everything is known
-//! ([`crate::hand_off`]). Other clock reads that come before the first exit, or that nothing reached leads to, stay as
+//! ([`crate::hand_off`]). UEFI firmware unpacks all its images at once, and copies each to another place later: they are looked for at
+//! the first exit of code that was loaded, and where a copy is made, what was rewritten is copied. Other clock reads that come before the first exit, or that nothing reached leads to, stay as
 //! they are, and are found when one shows ([`crate::leak`]).
 
 use crate::disassembly::{self, Entry, View as Stretch};
 use crate::guest::Guest;
 use crate::guest::kernel::{Loaded, in_memory};
 use crate::rewrite::Ports;
+use crate::uefi_image;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use trapline_formats::memory::page_hash;
@@ -42,6 +44,8 @@ pub(crate) struct LoadedCode {
     used_ports: BTreeSet<u8>,
     /// So often more a kernel is looked for that looks whole.
     kernels: u32,
+    /// UEFI images were looked for.
+    knows_images: bool,
 }
 
 /// Code around an exit: pages that the guest sees one after the other.
@@ -63,6 +67,7 @@ impl LoadedCode {
             boot_sector: [0; SECTOR],
             used_ports: guest.used_ports.clone(),
             kernels: if guest.hand_off.is_none() { KERNELS } else { 0 },
+            knows_images: false,
         })
     }
 
@@ -112,6 +117,24 @@ impl LoadedCode {
         let found = found.ok().filter(|kernel| kernel.stand_ins == self.ports.stand_ins());
         self.kernels = if found.is_some() { 0 } else { self.kernels - 1 };
         Ok(found)
+    }
+
+    /// The clock reads of UEFI images that are in memory, ready to be rewritten: the first time.
+    pub(crate) fn images(&mut self, memory: &Memory) -> Result<Vec<Rewrite>, MachineError> {
+        if std::mem::replace(&mut self.knows_images, true) {
+            return Ok(Vec::new());
+        }
+        let mut rewrites = Vec::new();
+        for image in uefi_image::find(memory)?.iter().filter(|image| !memory.is_readonly(Gpa(image.address))) {
+            let (bytes, views) = (&image.content, [image.view()]);
+            for (offset, length) in
+                disassembly::find(bytes, &views, &[image.entry()], &image.pointers(), is_source)
+            {
+                let source = &bytes[offset as usize..offset as usize + length];
+                rewrites.extend(self.ports.rewrite(image.address + offset, source, "disassembly of a UEFI image"));
+            }
+        }
+        Ok(rewrites)
     }
 
     /// The clock reads that are reached from there, ready to be rewritten.

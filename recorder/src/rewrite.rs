@@ -1,8 +1,9 @@
 //! Closes instructions whose result the host decides and that do not exit: rewrites them into `OUT imm8, AL`, which exits on
 //! every engine. RDTSC is as long; of RDTSCP, RDRAND and RDSEED see [`stand_in`].
 
-use crate::disassembly::{self, Entry, View};
+use crate::disassembly::{self, Entry, Reached, View};
 use crate::guest::Guest;
+use iced_x86::{Instruction, Mnemonic, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
 use trapline_formats::{Rewrite, StandIns, Suspect};
 use trapline_machine::stand_in;
@@ -112,8 +113,13 @@ pub fn sources(
     likely: &[Entry],
     used: &BTreeSet<u8>,
 ) -> Rewritten {
-    let found = reached(&image, views, entries, likely);
-    sources_at(image, views, &found, used)
+    let reached = disassembly::reach(&image, views, entries, likely);
+    let mut used_ports = &used_ports(&image) | used;
+    if Ports::free(&used_ports).is_err() {
+        // What is packed names every port by chance: then those count that code names which is reached.
+        used_ports = used | &reached.values().filter_map(named_port).collect();
+    }
+    sources_at(image, views, &sources_of(reached), used_ports)
 }
 
 /// The ports that could stand for something, if this code did not name them.
@@ -124,18 +130,26 @@ pub fn used_ports(image: &[u8]) -> BTreeSet<u8> {
 
 /// The sources that are reached, by offset.
 pub fn reached(image: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) -> Found {
-    let found = disassembly::find(image, views, entries, likely, stand_in::is_source);
-    found.into_iter().map(|(offset, length)| (offset, (length, "disassembly from entry points"))).collect()
+    sources_of(disassembly::reach(image, views, entries, likely))
 }
 
-/// Rewrites the sources at these offsets; what else looks like one and can be seen is suspect.
-pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found, used: &BTreeSet<u8>) -> Rewritten {
+fn sources_of(reached: Reached) -> Found {
+    let sources = reached.into_iter().filter(|(_, instruction)| stand_in::is_source(instruction));
+    sources.map(|((at, _), instruction)| (at, (instruction.len(), "disassembly from entry points"))).collect()
+}
+
+fn named_port(instruction: &Instruction) -> Option<u8> {
+    let is_named = instruction.mnemonic() == Mnemonic::Out && instruction.op0_kind() == OpKind::Immediate8;
+    is_named.then(|| instruction.immediate8())
+}
+
+/// Rewrites the sources at these offsets, by other ports than are used; what else looks like one and can be seen is suspect.
+pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found, used_ports: BTreeSet<u8>) -> Rewritten {
     let gpa = |offset: u64| {
         // Where an image is seen twice, the last view is the one that runs.
         let view = views.iter().rev().find(|v| offset.wrapping_sub(v.offset) < v.bytes);
         view.map(|v| v.linear + (offset - v.offset))
     };
-    let used_ports = &used_ports(&image) | used;
     let ports = Ports::free(&used_ports).ok().filter(|_| !found.is_empty());
     let rewrite = |(&offset, &(length, found_by)): (&u64, &(usize, &str))| {
         let original = image.get(offset as usize..)?.get(..length)?;
@@ -236,6 +250,16 @@ mod tests {
             sources(vec![0x0f, 0x31, 0xf4], &[view], &[entry], &[], &BTreeSet::from([0x9e, 0x9d]));
         assert_eq!(rewritten.stand_ins, StandIns { clock: Some(0x9f), long: Some(0x9c) });
         assert_eq!(rewritten.used_ports, BTreeSet::from([0x9e, 0x9d]));
+    }
+
+    #[test]
+    fn of_an_image_that_names_every_port_by_chance_those_count_that_code_names() {
+        // out 0x9e, al; rdtsc; hlt
+        let code = [0xe6, 0x9e, 0x0f, 0x31, 0xf4];
+        let packed = PORTS.map(|port| [0xe6, port]).concat();
+        let rewritten = run(&[&code[..], &packed].concat());
+        assert_eq!(rewritten.stand_ins, StandIns { clock: Some(0x9f), long: Some(0x9d) });
+        assert_eq!(rewritten.used_ports, BTreeSet::from([0x9e]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use trapline_formats::digests::{Compared, compared};
 use trapline_formats::{Change, CpuState, Difference, Gva, Keyframe, RFLAGS_RF};
 use trapline_machine::doctor::{Breakpoints, breakpoints};
-use trapline_machine::{Alarm, Kvm, Machine, MachineError};
+use trapline_machine::{Alarm, Kvm, Machine, MachineError, Reached};
 
 /// Hits of the breakpoint at most.
 const HITS: u32 = 8;
@@ -78,7 +78,7 @@ impl<'a> Attempts<'a> {
         let mut came = Ok(Attempt::Failed);
         if can_stop {
             alarm.set(self.time)?;
-            came = come_by(machine, memory, keyframe, changes, address);
+            came = come_by(machine, memory, keyframe, changes, address, &alarm);
             alarm.clear()?;
             self.learn(address, matches!(came, Ok(Attempt::Came)));
         }
@@ -132,11 +132,12 @@ fn come_by(
     keyframe: &Keyframe,
     changes: &[Change],
     address: Gva,
+    alarm: &Alarm,
 ) -> Result<Attempt, ReplayError> {
     let wanted = compared(&keyframe.cpu.registers);
     let mut before: Option<(Compared, Option<CpuState>)> = None;
     for _ in 0..HITS {
-        if !machine.run_to(address)? {
+        if !reaches(alarm, || machine.run_to(address))? {
             return Ok(Attempt::Failed);
         }
         let here = compared(machine.registers());
@@ -159,9 +160,23 @@ fn come_by(
             }
             before = Some((here, Some(state)));
         }
-        if !machine.step_plainly()? {
+        if !reaches(alarm, || machine.step_plainly())? {
             return Ok(Attempt::Failed);
         }
     }
     Ok(Attempt::Failed)
+}
+
+/// Whether the guest comes where it is sent before the alarm rings. Of other kicks there are the watchdog's, which mean nothing here.
+fn reaches(
+    alarm: &Alarm,
+    mut send: impl FnMut() -> Result<Reached, MachineError>,
+) -> Result<bool, MachineError> {
+    loop {
+        match send()? {
+            Reached::There => return Ok(true),
+            Reached::Kicked if !alarm.has_rung()? => {}
+            Reached::Kicked | Reached::Elsewhere => return Ok(false),
+        }
+    }
 }

@@ -32,14 +32,14 @@ impl Files {
         Ok(Self { files })
     }
 
-    /// What a file held where the guest read it.
+    /// Reads what a file held where the guest read it.
     pub(crate) fn read(
         &self,
         file: u32,
         offset: u64,
-        length: u32,
         xxh3: u64,
-    ) -> Result<Vec<u8>, ReplayError> {
+        bytes: &mut [u8],
+    ) -> Result<(), ReplayError> {
         let Some((recorded, open)) = self.files.get(file as usize) else {
             return Err(ReplayError::Host(format!(
                 "it refers to file {file}, and its header has no such file"
@@ -49,16 +49,16 @@ impl Files {
             return Err(ReplayError::NeedsDisk { name: recorded.name.clone(), bytes: recorded.bytes });
         };
         let failed = |reason: String| ReplayError::Disk { path: path.clone(), reason };
-        let mut bytes = vec![0; length as usize];
-        open.read_exact_at(&mut bytes, offset)
+        let length = bytes.len();
+        open.read_exact_at(bytes, offset)
             .map_err(|e| failed(format!("{length} bytes at {offset:#x}: {e}")))?;
-        if page_hash(&bytes) != xxh3 {
+        if page_hash(bytes) != xxh3 {
             return Err(failed(format!(
                 "its content is not what was recorded: {length} bytes at {offset:#x} differ. Replay with the image as it was \
                  then"
             )));
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 

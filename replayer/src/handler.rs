@@ -48,6 +48,8 @@ pub(crate) struct ReplayHandler<'a, O> {
     /// On another engine or processor than the recording's.
     elsewhere: Option<&'a Elsewhere>,
     files: &'a Files,
+    /// What was read of a file last: its room is used again.
+    from_file: Vec<u8>,
     /// The current recorded exit was not reached: an exit came that only this engine makes.
     awaits: bool,
     /// The dictionary of this run, and what each of its sites is called in the trace.
@@ -101,6 +103,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             by_site,
             elsewhere: place.elsewhere.as_ref(),
             files: &place.files,
+            from_file: Vec::new(),
             awaits: false,
             sites: SiteTable::default(),
             names: Vec::new(),
@@ -340,8 +343,9 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             Event::Keyframe { number, carried } => self.keyframe(machine, number, carried)?,
             Event::MemoryWrite { gpa, bytes } => machine.memory().write(Gpa(gpa), &bytes)?,
             Event::FileRead { gpa, file, offset, length, xxh3 } => {
-                let bytes = self.files.read(file, offset, length, xxh3)?;
-                machine.memory().write(Gpa(gpa), &bytes)?;
+                self.from_file.resize(length as usize, 0);
+                self.files.read(file, offset, xxh3, &mut self.from_file)?;
+                machine.memory().write(Gpa(gpa), &self.from_file)?;
             }
             Event::Jump { rip } => machine.jump(rip)?,
         }

@@ -15,41 +15,65 @@ use trapline_formats::{CpuMode, Gva};
 /// debug registers, which it would find to be others, is stopped instead.
 const DR7: u64 = 1 << 1 | 1 << 10 | 1 << 13;
 
+/// What came of an attempt to go somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// The guest is there.
+    There,
+    /// It was not yet when a kick came. It can be sent there again.
+    Kicked,
+    /// An exit came first, or something else. The guest is of no use any more but to be brought elsewhere ([`Machine::bring_to`]).
+    Elsewhere,
+}
+
 impl Machine {
-    /// Runs the guest until it is about to execute the instruction at this linear address. False: something else came first, an exit
-    /// or a kick, and the guest is of no use any more but to be brought elsewhere ([`Machine::bring_to`]). Valid before the first
-    /// exit, once settled, and after a step that came to its end.
-    pub fn run_to(&mut self, address: Gva) -> Result<bool, MachineError> {
+    /// Runs the guest until it is about to execute the instruction at this linear address. Valid before the first exit, once settled,
+    /// and after a step.
+    pub fn run_to(&mut self, address: Gva) -> Result<Reached, MachineError> {
         self.has_run = true;
         let armed = self.armed.is_none().then(|| kick::arm(self.run.immediate_exit()));
         self.break_at(Some(address))?;
         let entered = ioctl::run(&mut self.vcpu);
         self.break_at(None)?;
         drop(armed);
-        if matches!(entered, Err(Errno::INTR | Errno::AGAIN)) {
-            kick::take();
-            self.run.get_mut().immediate_exit = 0;
+        if self.has_taken_kick(entered) {
+            return Ok(Reached::Kicked);
         }
         if entered.is_err() || self.run.get().exit_reason != KVM_EXIT_DEBUG {
-            return Ok(false);
+            return Ok(Reached::Elsewhere);
         }
         self.run.get_mut().kvm_dirty_regs = 0;
         self.fetch_registers()?;
         let rip = self.registers().rip;
-        Ok(self.read_code_segment()?.linear(rip) == address.0)
+        let is_there = self.read_code_segment()?.linear(rip) == address.0;
+        Ok(if is_there { Reached::There } else { Reached::Elsewhere })
     }
 
     /// Executes the instruction that comes next, where its single step is no other than the instruction: it neither sees the trap
-    /// flag nor changes what is stepped. False: it is another, or it came to something else. Valid after [`Machine::run_to`].
-    pub fn step_plainly(&mut self) -> Result<bool, MachineError> {
+    /// flag nor changes what is stepped. Elsewhere: it is another, or it came to something else. Valid after [`Machine::run_to`].
+    pub fn step_plainly(&mut self) -> Result<Reached, MachineError> {
         let rip = self.registers().rip;
         let segment = self.read_code_segment()?;
         let x86 = self.decode_at(Gva(segment.linear(rip)), segment.mode, rip);
-        let Some(next) = ways_on(&x86) else { return Ok(false) };
+        let Some(next) = ways_on(&x86) else { return Ok(Reached::Elsewhere) };
         let entered = self.step()?;
+        if self.has_taken_kick(entered) {
+            return Ok(Reached::Kicked);
+        }
         // In a fault's handler, the trap flag would be among the flags that were saved.
         let is_step = entered.is_ok() && self.run.get().exit_reason == KVM_EXIT_DEBUG;
-        Ok(is_step && next.contains(&Some(self.registers().rip)))
+        let is_there = is_step && next.contains(&Some(self.registers().rip));
+        Ok(if is_there { Reached::There } else { Reached::Elsewhere })
+    }
+
+    /// Whether KVM_RUN returned because of a kick, which is then forgotten.
+    fn has_taken_kick(&mut self, entered: Result<(), Errno>) -> bool {
+        let is_kick = matches!(entered, Err(Errno::INTR | Errno::AGAIN));
+        if is_kick {
+            kick::take();
+            self.run.get_mut().immediate_exit = 0;
+        }
+        is_kick
     }
 
     /// Whether the guest uses breakpoints of its own, which ours would replace.

@@ -1,6 +1,7 @@
-//! PCI configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2) at ports 0xCF8 and 0xCFC, with one
-//! function: the host bridge of an Intel 440FX (82441FX data sheet, order 290549, 3.2), and the reset control register
-//! 0xCF9 between them (82371AB PIIX4 data sheet, 4.2.6.3).
+//! PCI configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2) at ports 0xCF8 and 0xCFC, and the reset control
+//! register 0xCF9 between them (82371AB PIIX4 data sheet, 4.2.6.3). Two functions are on the bus: the host bridge of an Intel 440FX
+//! (82441FX data sheet, order 290549, 3.2), and the power management of a PIIX4 (82371AB, 7), which says where the ACPI registers are.
+//! Of the PIIX4 there is no function 0, so that nobody finds the other who does not know it to be there: UEFI firmware does.
 //!
 //! The programmable attribute map (PAM) is stored; memory from 0xC0000 to 0xFFFFF is RAM whatever it says.
 
@@ -13,6 +14,11 @@ const ADDRESS_WRITABLE: u32 = 0x80FF_FFFC;
 const COMMAND: usize = 0x04;
 const PAM_AND_DRAM: std::ops::Range<usize> = 0x59..0x68;
 const SMRAM: usize = 0x72;
+/// Function 3 of device 1, as in a configuration address.
+const POWER_MANAGEMENT: u32 = 1 << 11 | 3 << 8;
+/// Its registers (82371AB, 7.1.8 and 7.1.19): the base of the ACPI registers, which are I/O, and whether they are there.
+const PM_BASE: usize = 0x40;
+const PM_ENABLE: usize = 0x80;
 /// Reset control: the processor is reset when RCPU rises.
 const RESET_CPU: u8 = 1 << 2;
 const RESET_SYSTEM: u8 = 1 << 1;
@@ -22,6 +28,7 @@ const RESET_SYSTEM: u8 = 1 << 1;
 pub struct Pci {
     address: u32,
     host_bridge: [u8; 256],
+    power_management: [u8; 256],
     reset_control: u8,
     reset: bool,
 }
@@ -35,7 +42,12 @@ impl Default for Pci {
         // Subsystem 1AF4:1100 is how SeaBIOS recognizes a machine that has fw_cfg (src/fw/paravirt.c, qemu_detect).
         config[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x00, 0x11]);
         config[SMRAM] = 0x02;
-        Self { address: 0, host_bridge: config, reset_control: 0, reset: false }
+        let mut power = [0; 256];
+        // Vendor 8086, device 7113; command: I/O; status: medium DEVSEL; revision 3; class 06 80 00.
+        power[..0x0C].copy_from_slice(&[0x86, 0x80, 0x13, 0x71, 0x01, 0x00, 0x80, 0x02, 0x03, 0x00, 0x80, 0x06]);
+        power[PM_BASE..PM_BASE + 4].copy_from_slice(&(u32::from(super::pm_timer::BASE) | 1).to_le_bytes());
+        power[PM_ENABLE] = 1;
+        Self { address: 0, host_bridge: config, power_management: power, reset_control: 0, reset: false }
     }
 }
 
@@ -52,18 +64,26 @@ impl Pci {
 
     /// Reads the byte at 0xCFC + `offset`. A function that is not there answers all ones.
     pub fn read(&self, offset: u8) -> u8 {
-        self.register(offset).map_or(0xFF, |register| self.host_bridge[register])
+        let register = self.register(offset);
+        match self.address & ADDRESS_FUNCTION {
+            _ if self.address & ADDRESS_ENABLE == 0 => 0xFF,
+            0 => self.host_bridge[register],
+            POWER_MANAGEMENT => self.power_management[register],
+            _ => 0xFF,
+        }
     }
 
-    /// Writes the byte at 0xCFC + `offset`.
+    /// Writes the byte at 0xCFC + `offset`. Where the ACPI registers are stays as it is.
     pub fn write(&mut self, offset: u8, value: u8) {
-        match self.register(offset) {
+        if self.address & (ADDRESS_ENABLE | ADDRESS_FUNCTION) != ADDRESS_ENABLE {
+            return;
+        }
+        let register = self.register(offset);
+        match register {
             // Memory space cannot be disabled; SERR# and parity can be enabled (3.2.3).
-            Some(COMMAND) => self.host_bridge[COMMAND] = value & 0x40 | 0x06,
-            Some(register) if register == COMMAND + 1 => self.host_bridge[register] = value & 0x01,
-            Some(register) if PAM_AND_DRAM.contains(&register) || register == SMRAM => {
-                self.host_bridge[register] = value;
-            }
+            COMMAND => self.host_bridge[COMMAND] = value & 0x40 | 0x06,
+            _ if register == COMMAND + 1 => self.host_bridge[register] = value & 0x01,
+            _ if PAM_AND_DRAM.contains(&register) || register == SMRAM => self.host_bridge[register] = value,
             _ => {}
         }
     }
@@ -84,10 +104,9 @@ impl Pci {
         std::mem::take(&mut self.reset)
     }
 
-    /// The register of the host bridge that the address and the offset select.
-    fn register(&self, offset: u8) -> Option<usize> {
-        let selected = self.address & ADDRESS_ENABLE != 0 && self.address & ADDRESS_FUNCTION == 0;
-        selected.then_some((self.address & 0xFC) as usize | usize::from(offset & 3))
+    /// The register that the address and the offset select.
+    fn register(&self, offset: u8) -> usize {
+        (self.address & 0xFC) as usize | usize::from(offset & 3)
     }
 }
 
@@ -111,9 +130,19 @@ mod tests {
     #[test]
     fn every_other_function_is_absent() {
         let mut pci = Pci::default();
-        for function in (1..0x1_0000).map(|bdf| 0x8000_0000 | bdf << 8) {
-            assert_eq!(read_dword(&mut pci, function), 0xFFFF_FFFF);
+        for function in (1..0x1_0000).map(|bdf| bdf << 8).filter(|bdf| *bdf != POWER_MANAGEMENT) {
+            assert_eq!(read_dword(&mut pci, 0x8000_0000 | function), 0xFFFF_FFFF);
         }
+    }
+
+    #[test]
+    fn power_management_says_where_acpi_is_and_keeps_to_it() {
+        let mut pci = Pci::default();
+        assert_eq!(read_dword(&mut pci, 0x8000_0B00), 0x7113_8086);
+        assert_eq!(read_dword(&mut pci, 0x8000_0B40), 0x0601);
+        pci.write(1, 0xB0);
+        assert_eq!(read_dword(&mut pci, 0x8000_0B40), 0x0601);
+        assert_eq!(read_dword(&mut pci, 0x8000_0B80), 1);
     }
 
     #[test]

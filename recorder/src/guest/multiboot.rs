@@ -25,7 +25,6 @@ use crate::rewrite;
 use header::Header;
 use image::{Layout, Segment};
 use info::Placed;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use trapline_formats::{CpuMode, Gpa, GuestFile};
 
@@ -210,7 +209,8 @@ fn rewrite_sources(bytes: Vec<u8>, layout: &Layout) -> rewrite::Rewritten {
     for (offset, length) in &layout.sources {
         found.entry(*offset).or_insert((*length, "decoding the kernel's code from end to end"));
     }
-    rewrite::sources_at(bytes, &views, &found, &BTreeSet::new())
+    let used = rewrite::used_ports(&bytes);
+    rewrite::sources_at(bytes, &views, &found, used)
 }
 
 #[cfg(test)]

@@ -24,7 +24,14 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
     #[cold]
     pub(super) fn look_at_new_code(&mut self, machine: &Machine) -> Result<(), MachineError> {
         self.close(machine, Some(LoadedCode::next(machine)?))?;
+        self.look_for_images(machine)?;
         self.look_for_kernel(machine)
+    }
+
+    fn look_for_images(&mut self, machine: &Machine) -> Result<(), MachineError> {
+        let Some(code) = &mut self.loaded_code else { return Ok(()) };
+        let rewrites = code.images(machine.memory())?;
+        self.rewrite(machine, rewrites)
     }
 
     /// Memory was written by a device.
