@@ -96,6 +96,9 @@ pub struct Record {
     /// of it at once).
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// Type it once a line on a console matches this regular expression: a prompt, as far as it is printed.
+    #[arg(long, value_name = "REGEX", requires = "input")]
+    pub input_after: Option<String>,
     /// A disk on virtio-blk; `,readonly` behind it: the guest cannot write to it. The image is never changed: what the guest writes
     /// is gone with it. Once for each disk.
     #[arg(long, value_name = "FILE[,readonly]")]

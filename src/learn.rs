@@ -2,7 +2,7 @@
 
 use crate::args::Learn;
 use crate::progress;
-use crate::record::until;
+use crate::record::regex;
 use crate::{INTERRUPTED, safe};
 use crate::{guest, hex};
 use anyhow::{Context, Result};
@@ -26,7 +26,7 @@ pub fn run(args: &Learn) -> Result<u8> {
     let window = Window {
         timeout: args.timeout,
         max_exits: args.max_exits,
-        until_console: until(args.until_console.as_deref())?,
+        until_console: regex("--until-console", args.until_console.as_deref())?,
         window_is_prompt: window_is_prompt(&kvm)?,
     };
     let like = guest.clone();

@@ -51,6 +51,15 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     let (keys, typed) = mpsc::channel();
     let is_interactive = args.input.is_none() && !args.quiet && std::io::stdin().is_terminal();
     let is_piped = args.input.as_deref() == Some(STDIN.as_ref()) && clock == ClockMode::Host;
+    let mut input = match &args.input {
+        Some(_) if is_piped => ConsoleInput::live(typed),
+        Some(path) => ConsoleInput::from_bytes(read_input(path)?),
+        None if is_interactive => ConsoleInput::live(typed),
+        None => ConsoleInput::default(),
+    };
+    if let Some(prompt) = regex("--input-after", args.input_after.as_deref())? {
+        input = input.after(prompt);
+    }
     let options = RecordOptions {
         output: (!args.no_log).then(|| args.output.clone()),
         replace: args.force,
@@ -58,13 +67,8 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         preempt,
         timeout: args.timeout,
         max_exits: args.max_exits,
-        until_console: until(args.until_console.as_deref())?,
-        input: match &args.input {
-            Some(_) if is_piped => ConsoleInput::live(typed),
-            Some(path) => ConsoleInput::from_bytes(read_input(path)?),
-            None if is_interactive => ConsoleInput::live(typed),
-            None => ConsoleInput::default(),
-        },
+        until_console: regex("--until-console", args.until_console.as_deref())?,
+        input,
         window_is_prompt: window_is_prompt(&kvm)?,
         every: Every { keyframe: args.keyframes.0, digest: args.digest.0 },
     };
@@ -159,8 +163,9 @@ fn devices(args: &Record, clock: ClockMode) -> Result<virtio::Config> {
     Ok(virtio)
 }
 
-pub fn until(pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
-    pattern.map(|p| regex::bytes::Regex::new(p).with_context(|| format!("--until-console `{p}`"))).transpose()
+/// What an option of this name is to match.
+pub fn regex(option: &str, pattern: Option<&str>) -> Result<Option<regex::bytes::Regex>> {
+    pattern.map(|p| regex::bytes::Regex::new(p).with_context(|| format!("{option} `{p}`"))).transpose()
 }
 
 fn read_input(path: &Path) -> Result<Vec<u8>> {

@@ -5,6 +5,7 @@ use crate::errors::{Raise, RecordError};
 use crate::guest::GuestFlags;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use regex::bytes::Regex;
 use std::path::PathBuf;
 use std::time::Duration;
 use trapline_formats::{ClockMode, End, EndReason, Preempt};
@@ -27,6 +28,7 @@ pub struct RecordFlags {
     max_exits: Option<u64>,
     until_console: Option<String>,
     input: Option<Vec<u8>>,
+    input_after: Option<String>,
     sites: Option<PathBuf>,
     disks: Vec<String>,
     disk_in_trace: bool,
@@ -38,7 +40,10 @@ pub struct RecordFlags {
 impl RecordFlags {
     fn options(&self) -> PyResult<RecordOptions> {
         let timeout = self.timeout.map(Duration::try_from_secs_f64).transpose();
-        let until_console = self.until_console.as_deref().map(regex::bytes::Regex::new).transpose();
+        let mut input = self.input.clone().map_or_else(ConsoleInput::default, ConsoleInput::from_bytes);
+        if let Some(prompt) = regex("input_after", self.input_after.as_deref())? {
+            input = input.after(prompt);
+        }
         Ok(RecordOptions {
             output: Some(self.output.clone()),
             replace: self.replace,
@@ -59,13 +64,18 @@ impl RecordFlags {
             },
             timeout: timeout.map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?,
             max_exits: self.max_exits,
-            until_console: until_console.map_err(|e| PyValueError::new_err(format!("until_console: {e}")))?,
-            input: self.input.clone().map_or_else(ConsoleInput::default, ConsoleInput::from_bytes),
+            until_console: regex("until_console", self.until_console.as_deref())?,
+            input,
             // Measured by the thread that records.
             window_is_prompt: false,
             ..RecordOptions::default()
         })
     }
+}
+
+/// What a flag of this name is to match.
+fn regex(flag: &str, pattern: Option<&str>) -> PyResult<Option<Regex>> {
+    pattern.map(Regex::new).transpose().map_err(|e| PyValueError::new_err(format!("{flag}: {e}")))
 }
 
 /// Runs a guest and writes its trace; Ctrl-C ends the recording, whose trace is whole.

@@ -132,6 +132,7 @@ def test_the_console_is_typed_and_ends_a_recording(record: Recorder) -> None:
         ({"flat": "a", "clock": "b"}, ValueError, "choose host or virtual"),
         ({"flat": "a", "timeout": -1.0}, ValueError, "timeout"),
         ({"flat": "a", "until_console": "("}, ValueError, "until_console"),
+        ({"flat": "a", "input": b"a", "input_after": "("}, ValueError, "input_after"),
         ({"flat": "/nowhere"}, FileNotFoundError, "/nowhere"),
         ({"flat": __file__, "memory": 5000}, trapline.RecordError, "at least 1M"),
     ],

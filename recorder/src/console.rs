@@ -1,4 +1,4 @@
-//! `--until-console`: watches what the guest prints.
+//! `--until-console`, `--input-after`: watches what the guest prints.
 
 use regex::bytes::Regex;
 use std::collections::BTreeMap;

@@ -236,12 +236,14 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         }
         let (log, console, end, progress) =
             (&mut self.log, &mut self.console, &mut self.end, &mut self.progress);
+        let input = &mut self.input;
         let idle_jumps = &mut self.idle_jumps;
         self.platform.take_console(&mut |channel, bytes| {
             *idle_jumps = 0;
             if let Some(log) = log {
                 log.console(exit, channel, bytes);
             }
+            input.printed(channel, bytes);
             progress(Progress::Console(channel, bytes));
             if console.as_mut().is_some_and(|c| c.push(channel, bytes)) && end.is_none() {
                 *end = console.as_ref().map(|c| EndReason::ConsoleMatch(c.pattern().to_owned()));

@@ -1,6 +1,8 @@
 //! What is typed at the guest's console.
 
+use crate::console::ConsoleWatch;
 use crate::platform::{Platform, Time};
+use regex::bytes::Regex;
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -9,23 +11,35 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 pub struct ConsoleInput {
     pending: VecDeque<u8>,
     live: Option<Receiver<Vec<u8>>>,
+    /// What the guest is to print before.
+    prompt: Option<ConsoleWatch>,
 }
 
 impl ConsoleInput {
     /// Bytes that are all there from the start. The guest gets them as fast as its serial port takes them, at places that
     /// the exits decide: two recordings under the virtual clock get them at the same ones.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self { pending: bytes.into(), live: None }
+        Self { pending: bytes.into(), ..Self::default() }
     }
 
     /// Bytes as they come; whoever sends them wakes the guest with [`crate::StopHandle::wake`].
     pub fn live(receiver: Receiver<Vec<u8>>) -> Self {
-        Self { pending: VecDeque::new(), live: Some(receiver) }
+        Self { live: Some(receiver), ..Self::default() }
     }
 
-    /// Whether more may come.
+    /// The same, once a line on a console, as far as it is printed, matches.
+    pub fn after(self, prompt: Regex) -> Self {
+        Self { prompt: Some(ConsoleWatch::new(prompt)), ..self }
+    }
+
+    /// The guest has printed this.
+    pub(crate) fn printed(&mut self, channel: u8, bytes: &[u8]) {
+        self.prompt.take_if(|prompt| prompt.push(channel, bytes));
+    }
+
+    /// Whether more may come to a guest that prints nothing any more.
     pub(crate) fn may_come(&self) -> bool {
-        !self.pending.is_empty() || self.live.is_some()
+        self.prompt.is_none() && (!self.pending.is_empty() || self.live.is_some())
     }
 
     /// Offers what is there to the platform. True if it took something.
@@ -37,7 +51,7 @@ impl ConsoleInput {
                 Err(TryRecvError::Disconnected) => self.live = None,
             }
         }
-        if self.pending.is_empty() {
+        if self.pending.is_empty() || self.prompt.is_some() {
             return false;
         }
         let taken = platform.console_input(now, self.pending.make_contiguous());

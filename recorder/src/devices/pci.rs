@@ -1,7 +1,8 @@
 //! PCI configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2) at ports 0xCF8 and 0xCFC, and the reset control
-//! register 0xCF9 between them (82371AB PIIX4 data sheet, 4.2.6.3). Two functions are on the bus: the host bridge of an Intel 440FX
-//! (82441FX data sheet, order 290549, 3.2), and the power management of a PIIX4 (82371AB, 7), which says where the ACPI registers are.
-//! Of the PIIX4 there is no function 0, so that nobody finds the other who does not know it to be there: UEFI firmware does.
+//! register 0xCF9 between them (82371AB PIIX4 data sheet, 4.2.6.3). Three functions are on the bus: the host bridge of an Intel 440FX
+//! (82441FX data sheet, order 290549, 3.2), and of a PIIX4 (82371AB) the bridge to ISA, behind which UEFI firmware looks for a serial
+//! port, and power management, which tells it where the ACPI registers are. The bridge says that it is alone in its device, so that
+//! others, who enumerate functions, do not find that one: it is there for who knows.
 //!
 //! The programmable attribute map (PAM) is stored; memory from 0xC0000 to 0xFFFFF is RAM whatever it says.
 
@@ -14,9 +15,14 @@ const ADDRESS_WRITABLE: u32 = 0x80FF_FFFC;
 const COMMAND: usize = 0x04;
 const PAM_AND_DRAM: std::ops::Range<usize> = 0x59..0x68;
 const SMRAM: usize = 0x72;
-/// Function 3 of device 1, as in a configuration address.
-const POWER_MANAGEMENT: u32 = 1 << 11 | 3 << 8;
-/// Its registers (82371AB, 7.1.8 and 7.1.19): the base of the ACPI registers, which are I/O, and whether they are there.
+/// Functions, as in a configuration address.
+const HOST_BRIDGE: u32 = 0;
+const ISA_BRIDGE: u32 = 1 << 11;
+const POWER_MANAGEMENT: u32 = ISA_BRIDGE | 3 << 8;
+/// Which interrupts PCI's four lines are (82371AB, 4.1.10). None is used.
+const PIRQ_ROUTES: std::ops::Range<usize> = 0x60..0x64;
+const NOT_ROUTED: u8 = 0x80;
+/// Registers of power management (82371AB, 7.1.8 and 7.1.19): the base of the ACPI registers, which are I/O, and whether they are there.
 const PM_BASE: usize = 0x40;
 const PM_ENABLE: usize = 0x80;
 /// Reset control: the processor is reset when RCPU rises.
@@ -28,6 +34,7 @@ const RESET_SYSTEM: u8 = 1 << 1;
 pub struct Pci {
     address: u32,
     host_bridge: [u8; 256],
+    isa_bridge: [u8; 256],
     power_management: [u8; 256],
     reset_control: u8,
     reset: bool,
@@ -42,12 +49,23 @@ impl Default for Pci {
         // Subsystem 1AF4:1100 is how SeaBIOS recognizes a machine that has fw_cfg (src/fw/paravirt.c, qemu_detect).
         config[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x00, 0x11]);
         config[SMRAM] = 0x02;
+        let mut isa = [0; 256];
+        // Vendor 8086, device 7110; command: I/O, memory and bus master; status: medium DEVSEL; revision 2; class 06 01 00.
+        isa[..0x0C].copy_from_slice(&[0x86, 0x80, 0x10, 0x71, 0x07, 0x00, 0x80, 0x02, 0x02, 0x00, 0x01, 0x06]);
+        isa[PIRQ_ROUTES].fill(NOT_ROUTED);
         let mut power = [0; 256];
         // Vendor 8086, device 7113; command: I/O; status: medium DEVSEL; revision 3; class 06 80 00.
         power[..0x0C].copy_from_slice(&[0x86, 0x80, 0x13, 0x71, 0x01, 0x00, 0x80, 0x02, 0x03, 0x00, 0x80, 0x06]);
         power[PM_BASE..PM_BASE + 4].copy_from_slice(&(u32::from(super::pm_timer::BASE) | 1).to_le_bytes());
         power[PM_ENABLE] = 1;
-        Self { address: 0, host_bridge: config, power_management: power, reset_control: 0, reset: false }
+        Self {
+            address: 0,
+            host_bridge: config,
+            isa_bridge: isa,
+            power_management: power,
+            reset_control: 0,
+            reset: false,
+        }
     }
 }
 
@@ -64,26 +82,26 @@ impl Pci {
 
     /// Reads the byte at 0xCFC + `offset`. A function that is not there answers all ones.
     pub fn read(&self, offset: u8) -> u8 {
-        let register = self.register(offset);
-        match self.address & ADDRESS_FUNCTION {
-            _ if self.address & ADDRESS_ENABLE == 0 => 0xFF,
-            0 => self.host_bridge[register],
-            POWER_MANAGEMENT => self.power_management[register],
-            _ => 0xFF,
-        }
+        let config = match self.function() {
+            Some(HOST_BRIDGE) => &self.host_bridge,
+            Some(ISA_BRIDGE) => &self.isa_bridge,
+            Some(POWER_MANAGEMENT) => &self.power_management,
+            _ => return 0xFF,
+        };
+        config[self.register(offset)]
     }
 
     /// Writes the byte at 0xCFC + `offset`. Where the ACPI registers are stays as it is.
     pub fn write(&mut self, offset: u8, value: u8) {
-        if self.address & (ADDRESS_ENABLE | ADDRESS_FUNCTION) != ADDRESS_ENABLE {
-            return;
-        }
         let register = self.register(offset);
-        match register {
+        match (self.function(), register) {
             // Memory space cannot be disabled; SERR# and parity can be enabled (3.2.3).
-            COMMAND => self.host_bridge[COMMAND] = value & 0x40 | 0x06,
-            _ if register == COMMAND + 1 => self.host_bridge[register] = value & 0x01,
-            _ if PAM_AND_DRAM.contains(&register) || register == SMRAM => self.host_bridge[register] = value,
+            (Some(HOST_BRIDGE), COMMAND) => self.host_bridge[COMMAND] = value & 0x40 | 0x06,
+            (Some(HOST_BRIDGE), _) if register == COMMAND + 1 => self.host_bridge[register] = value & 0x01,
+            (Some(HOST_BRIDGE), _) if PAM_AND_DRAM.contains(&register) || register == SMRAM => {
+                self.host_bridge[register] = value;
+            }
+            (Some(ISA_BRIDGE), _) if PIRQ_ROUTES.contains(&register) => self.isa_bridge[register] = value,
             _ => {}
         }
     }
@@ -102,6 +120,11 @@ impl Pci {
     /// Takes the request to reset, if there was one.
     pub fn take_reset(&mut self) -> bool {
         std::mem::take(&mut self.reset)
+    }
+
+    /// The function that the address selects.
+    fn function(&self) -> Option<u32> {
+        (self.address & ADDRESS_ENABLE != 0).then_some(self.address & ADDRESS_FUNCTION)
     }
 
     /// The register that the address and the offset select.
@@ -130,9 +153,21 @@ mod tests {
     #[test]
     fn every_other_function_is_absent() {
         let mut pci = Pci::default();
-        for function in (1..0x1_0000).map(|bdf| bdf << 8).filter(|bdf| *bdf != POWER_MANAGEMENT) {
+        let is_there = |function: &u32| [HOST_BRIDGE, ISA_BRIDGE, POWER_MANAGEMENT].contains(function);
+        for function in (0..0x1_0000).map(|bdf| bdf << 8).filter(|function| !is_there(function)) {
             assert_eq!(read_dword(&mut pci, 0x8000_0000 | function), 0xFFFF_FFFF);
         }
+    }
+
+    #[test]
+    fn the_bridge_to_isa_is_alone_in_its_device_and_routes_no_interrupt_before_it_is_told() {
+        let mut pci = Pci::default();
+        assert_eq!(read_dword(&mut pci, 0x8000_0800), 0x7110_8086);
+        assert_eq!(read_dword(&mut pci, 0x8000_0808) >> 8, 0x06_0100);
+        assert_eq!(read_dword(&mut pci, 0x8000_080C) >> 16 & 0xFF, 0, "header type");
+        assert_eq!(read_dword(&mut pci, 0x8000_0860), 0x8080_8080);
+        pci.write(2, 11);
+        assert_eq!(read_dword(&mut pci, 0x8000_0860), 0x800B_8080);
     }
 
     #[test]

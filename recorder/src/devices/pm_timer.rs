@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0x600 | PM1a status, 16 bits: bit 0 is set when the timer's top bit changes, and cleared by writing a one |
 //! | 0x602 | PM1a enable, 16 bits: stored; no SCI is raised |
-//! | 0x604 | PM1a control, 16 bits: bit 0 (`SCI_EN`) reads as one, there is no SMI; `SLP_EN` switches off, whatever the sleep type |
+//! | 0x604, 0xB004 | PM1a control, 16 bits: bit 0 (`SCI_EN`) reads as one, there is no SMI; `SLP_EN` switches off, whatever the sleep type |
 //! | 0x608 | PM timer, 32 bits: counts at 3,579,545 Hz; 24 bits wide |
 
 use super::frequency::Frequency;
@@ -13,6 +13,8 @@ use crate::platform::Time;
 
 /// First port of the block; `SeaBIOS` and QEMU's machines have it there too.
 pub const BASE: u16 = 0x600;
+/// What PM1a control is read and written at besides: this port and the next.
+const SECOND_CONTROL: u16 = 0xB004;
 /// Ports of the block.
 pub const LENGTH: u16 = 12;
 /// The sleep type that stands for S5, soft off, in an `\_S5` package of ACPI tables. No other state has one, so every type
@@ -26,6 +28,12 @@ const HALF_PERIOD: u64 = 1 << 23;
 const STATUS_TIMER: u8 = 1 << 0;
 /// In the high byte of PM1 control.
 const SLEEP_ENABLE: u8 = 1 << 5;
+
+/// Where in the block a port is.
+pub fn offset(port: u16) -> u8 {
+    let from_base = if port >= SECOND_CONTROL { port - SECOND_CONTROL + 4 } else { port - BASE };
+    from_base as u8
+}
 
 /// The block.
 #[derive(Debug, Default)]

@@ -147,7 +147,8 @@ pub const PORTS: &[PortRange] = &[
     port(0xCF9, Owner::PciAddress, "PCI configuration", "address, reset control"),
     ports(0xCFA, 0xCFC, Owner::PciAddress, "PCI configuration", "address"),
     ports(0xCFC, 0xD00, Owner::PciData, "PCI configuration", "data"),
-    absent(0xB004, 0xB006, "ACPI PM1 of Bochs (absent)"),
+    // Where Bochs has it: UEFI firmware switches a machine off there that has a 440FX, and small kernels do.
+    ports(0xB004, 0xB006, Owner::PmTimer, "ACPI PM1", "control"),
 ];
 
 /// Ranges of guest-physical addresses where a PC may have devices and this one has none: (start, end, device).

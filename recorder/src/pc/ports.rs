@@ -61,7 +61,7 @@ impl Pc {
             Owner::PciAddress if port == 0xCF9 => self.pci.reset_control(),
             Owner::PciAddress | Owner::Delay => 0xFF,
             Owner::PciData => self.pci.read(port as u8 & 3),
-            Owner::PmTimer => self.pm_timer.read(now, (port - pm_timer::BASE) as u8),
+            Owner::PmTimer => self.pm_timer.read(now, pm_timer::offset(port)),
         })
     }
 
@@ -119,7 +119,7 @@ impl Pc {
             }
             Owner::PciData => self.pci.write(port as u8 & 3, value),
             Owner::PmTimer => {
-                self.pm_timer.write(now, (port - pm_timer::BASE) as u8, value);
+                self.pm_timer.write(now, pm_timer::offset(port), value);
                 if self.pm_timer.take_power_off() {
                     self.ask(Request::PowerOff);
                 }

@@ -170,6 +170,7 @@ fn the_ways_to_end_a_run_are_requests_and_the_first_one_counts() {
         (0x92, &[0x01], Request::Reset),
         (0x604, &[0x00, 0x20], Request::PowerOff),
         (0x605, &[0x20], Request::PowerOff),
+        (0xB004, &[0x00, 0x20], Request::PowerOff),
     ];
     for (port, data, request) in ways {
         let mut pc = pc();
