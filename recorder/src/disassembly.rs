@@ -93,9 +93,9 @@ pub fn reach(bytes: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) 
             continue;
         }
         let mut more = BTreeSet::new();
-        let (found, sound) = follow(&image, entry, &reached, &mut more);
         // Entry points that were given are code, whatever follows.
-        if sound || entries.contains(&entry) {
+        let is_given = entries.contains(&entry);
+        if let Some(found) = follow(&image, entry, is_given, &reached, &mut more) {
             reached.extend(found);
             places.extend(more.difference(&tried));
         }
@@ -103,14 +103,23 @@ pub fn reach(bytes: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) 
     reached
 }
 
-/// Follows direct flow from an entry. Also says whether everything reached decodes.
-fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSet<Entry>) -> (Reached, bool) {
+/// Follows direct flow from an entry. `None`: something reached does not decode, and the entry was not given.
+fn follow(
+    image: &Image<'_>,
+    entry: Entry,
+    is_given: bool,
+    known: &Reached,
+    places: &mut BTreeSet<Entry>,
+) -> Option<Reached> {
     let mut found = Reached::new();
     let mut sound = true;
     let mut tables = Tables::default();
     let mut work = vec![entry];
     while let Some(at) = work.pop() {
         let Some((offset, instruction)) = image.decode(at) else {
+            if !is_given {
+                return None;
+            }
             sound = false;
             continue;
         };
@@ -126,7 +135,7 @@ fn follow(image: &Image<'_>, entry: Entry, known: &Reached, places: &mut BTreeSe
     if sound {
         places.extend(tables.places(image));
     }
-    (found, sound)
+    Some(found)
 }
 
 /// Where control goes from an instruction, as far as the instruction alone says.

@@ -27,8 +27,8 @@ mod snapshots;
 mod sweep;
 mod timer;
 pub mod transfer;
-mod unclaimed;
 mod uefi_image;
+mod unclaimed;
 
 pub use error::RecorderError;
 pub use guest::Guest;

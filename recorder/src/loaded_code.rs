@@ -10,8 +10,8 @@
 use crate::disassembly::{self, Entry, View as Stretch};
 use crate::guest::Guest;
 use crate::guest::kernel::{Loaded, in_memory};
-use crate::rewrite::Ports;
-use crate::uefi_image;
+use crate::rewrite::{Ports, looks_like_source};
+use crate::uefi_image::{self, UefiImage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use trapline_formats::memory::page_hash;
@@ -125,13 +125,20 @@ impl LoadedCode {
             return Ok(Vec::new());
         }
         let mut rewrites = Vec::new();
-        for image in uefi_image::find(memory)?.iter().filter(|image| !memory.is_readonly(Gpa(image.address))) {
+        let may_be_closed = |image: &&UefiImage| {
+            !memory.is_readonly(Gpa(image.address)) && looks_like_source(&image.content).next().is_some()
+        };
+        for image in uefi_image::find(memory)?.iter().filter(may_be_closed) {
             let (bytes, views) = (&image.content, [image.view()]);
             for (offset, length) in
                 disassembly::find(bytes, &views, &[image.entry()], &image.pointers(), is_source)
             {
                 let source = &bytes[offset as usize..offset as usize + length];
-                rewrites.extend(self.ports.rewrite(image.address + offset, source, "disassembly of a UEFI image"));
+                rewrites.extend(self.ports.rewrite(
+                    image.address + offset,
+                    source,
+                    "disassembly of a UEFI image",
+                ));
             }
         }
         Ok(rewrites)

@@ -101,11 +101,32 @@ pub struct Rewritten {
     pub used_ports: BTreeSet<u8>,
 }
 
-/// What was found: how long it is, and how it was found.
+/// Sources by offset: how long each is, and how it was found.
 pub type Found = BTreeMap<u64, (usize, &'static str)>;
 
-/// Rewrites the sources that are reached from `entries`, or from `likely` ones if what they lead to is code; by other ports than
-/// `used`, which what runs beside it uses.
+/// What is known of code.
+#[derive(Debug)]
+pub struct Code {
+    /// Its sources.
+    pub sources: Found,
+    /// The ports that could stand for something, if it did not name them.
+    pub used_ports: BTreeSet<u8>,
+}
+
+impl Code {
+    /// What is reached from `entries`, or from `likely` ones if what they lead to is code.
+    pub fn reached(image: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) -> Self {
+        let reached = disassembly::reach(image, views, entries, likely);
+        let mut used_ports = named_anywhere(image);
+        if Ports::free(&used_ports).is_err() {
+            // What is packed names every port by chance: then those count that code names which is reached.
+            used_ports = reached.values().filter_map(named_port).collect();
+        }
+        Self { sources: sources_of(reached), used_ports }
+    }
+}
+
+/// Rewrites the sources of code that is reached so, by other ports than `used`, which what runs beside it uses.
 pub fn sources(
     image: Vec<u8>,
     views: &[View],
@@ -113,24 +134,14 @@ pub fn sources(
     likely: &[Entry],
     used: &BTreeSet<u8>,
 ) -> Rewritten {
-    let reached = disassembly::reach(&image, views, entries, likely);
-    let mut used_ports = &used_ports(&image) | used;
-    if Ports::free(&used_ports).is_err() {
-        // What is packed names every port by chance: then those count that code names which is reached.
-        used_ports = used | &reached.values().filter_map(named_port).collect();
-    }
-    sources_at(image, views, &sources_of(reached), used_ports)
+    let mut code = Code::reached(&image, views, entries, likely);
+    code.used_ports.extend(used);
+    sources_at(image, views, code)
 }
 
-/// The ports that could stand for something, if this code did not name them.
-pub fn used_ports(image: &[u8]) -> BTreeSet<u8> {
-    let is_used = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
-    PORTS.into_iter().filter(is_used).collect()
-}
-
-/// The sources that are reached, by offset.
-pub fn reached(image: &[u8], views: &[View], entries: &[Entry], likely: &[Entry]) -> Found {
-    sources_of(disassembly::reach(image, views, entries, likely))
+fn named_anywhere(image: &[u8]) -> BTreeSet<u8> {
+    let is_named = |port: &u8| image.windows(2).any(|w| w == [OUT_IMM8_AL, *port]);
+    PORTS.into_iter().filter(is_named).collect()
 }
 
 fn sources_of(reached: Reached) -> Found {
@@ -143,19 +154,20 @@ fn named_port(instruction: &Instruction) -> Option<u8> {
     is_named.then(|| instruction.immediate8())
 }
 
-/// Rewrites the sources at these offsets, by other ports than are used; what else looks like one and can be seen is suspect.
-pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found, used_ports: BTreeSet<u8>) -> Rewritten {
+/// Rewrites the sources of code, by ports that it does not use; what else looks like one and can be seen is suspect.
+pub fn sources_at(mut image: Vec<u8>, views: &[View], code: Code) -> Rewritten {
+    let Code { sources, used_ports } = code;
     let gpa = |offset: u64| {
         // Where an image is seen twice, the last view is the one that runs.
         let view = views.iter().rev().find(|v| offset.wrapping_sub(v.offset) < v.bytes);
         view.map(|v| v.linear + (offset - v.offset))
     };
-    let ports = Ports::free(&used_ports).ok().filter(|_| !found.is_empty());
+    let ports = Ports::free(&used_ports).ok().filter(|_| !sources.is_empty());
     let rewrite = |(&offset, &(length, found_by)): (&u64, &(usize, &str))| {
         let original = image.get(offset as usize..)?.get(..length)?;
         Some((offset, ports?.rewrite(gpa(offset)?, original, found_by)?))
     };
-    let rewrites: BTreeMap<u64, Rewrite> = found.iter().filter_map(rewrite).collect();
+    let rewrites: BTreeMap<u64, Rewrite> = sources.iter().filter_map(rewrite).collect();
     let is_rewritten = |offset: u64| {
         let before = rewrites.range(..=offset).next_back();
         before.is_some_and(|(start, rewrite)| offset - start < rewrite.original.len() as u64)
@@ -173,7 +185,7 @@ pub fn sources_at(mut image: Vec<u8>, views: &[View], found: &Found, used_ports:
 }
 
 /// Where the bytes of a source stand, prefixes apart: code or not.
-fn looks_like_source(image: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> {
+pub fn looks_like_source(image: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> {
     image.windows(2).enumerate().filter_map(|(offset, window)| {
         let third = image.get(offset + 2).copied().unwrap_or_default();
         let length = match (window, third) {
@@ -213,7 +225,7 @@ mod tests {
             let image = [jump, &[0x0f, 0x31], mode, &[0x0f, 0x31, 0xf4]].concat();
             let view = View { linear: 0x7c00, offset: 0, bytes: image.len() as u64 };
             let entry = Entry { segment_base: 0, ip: 0x7c00, mode: CpuMode::Real16 };
-            reached(&image, &[view], &[entry], &[]).into_keys().collect::<Vec<_>>()
+            Code::reached(&image, &[view], &[entry], &[]).sources.into_keys().collect::<Vec<_>>()
         };
         assert_eq!(reached_from(&[0xea, 0x07, 0x7c, 0, 0], &[]), [7]);
         // mov eax, 0x0f900000: in 16 bits it would end before the last two bytes, and take 0f 0f for what comes next.

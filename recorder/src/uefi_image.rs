@@ -10,7 +10,7 @@ use object::read::pe::{ImageNtHeaders, ImageOptionalHeader, optional_header_magi
 use std::ops::Range;
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{CpuMode, Gpa};
-use trapline_machine::{Memory, MachineError};
+use trapline_machine::{MachineError, Memory};
 
 /// No image is larger: data may begin as one does.
 const LARGEST: u64 = 16 << 20;
@@ -68,7 +68,8 @@ impl UefiImage {
         let (nt, _) = H::parse(headers, &mut offset).ok()?;
         let bytes = u64::from(nt.optional_header().size_of_image());
         let sections = nt.sections(headers, offset).ok()?;
-        let code = sections.iter().filter(|section| section.characteristics.get(LE) & IMAGE_SCN_MEM_EXECUTE != 0);
+        let code =
+            sections.iter().filter(|section| section.characteristics.get(LE) & IMAGE_SCN_MEM_EXECUTE != 0);
         let code = code.map(|section| {
             let start = u64::from(section.virtual_address.get(LE));
             start..(start + u64::from(section.virtual_size.get(LE))).min(bytes)
@@ -141,7 +142,9 @@ mod tests {
             let mut content = headers(magic, optional, 0x300);
             content.resize(0x3000, 0);
             let bytes = mode.bits() as usize / 8;
-            for (at, value) in [(0x800, 0x5_023f_u64), (0x900, 0x5_0240), (0xa00, 0x5_123f), (0xb00, 0x5_1240)] {
+            for (at, value) in
+                [(0x800, 0x5_023f_u64), (0x900, 0x5_0240), (0xa00, 0x5_123f), (0xb00, 0x5_1240)]
+            {
                 content[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
             }
             let memory = Memory::new(&[MemoryRegion { gpa: 0, bytes: 1 << 20, readonly: false }]).unwrap();
@@ -166,7 +169,10 @@ mod tests {
         let whole = headers(0x20b, 112, 0x300);
         assert!(UefiImage::of(&whole).is_some());
         assert!((0..0x98 + 112).all(|length| UefiImage::of(&whole[..length]).is_none()));
-        assert!(UefiImage::of(&headers(0x20b, 112, 0x2000)).is_none(), "it is entered where there is no code");
+        assert!(
+            UefiImage::of(&headers(0x20b, 112, 0x2000)).is_none(),
+            "it is entered where there is no code"
+        );
         let mut large = whole.clone();
         large[0x98 + 59] = 0x7f;
         assert!(UefiImage::of(&large).is_none(), "it is too large");

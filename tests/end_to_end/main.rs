@@ -24,5 +24,6 @@ mod seek;
 mod stacks;
 mod support;
 mod symbols;
+mod uefi;
 mod unclosed;
 mod virtio;

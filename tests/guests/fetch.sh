@@ -3,6 +3,7 @@
 #
 # usage: tests/guests/fetch.sh [NAME]...        (default: all but linux-debug)
 #   seabios      bios.bin, bios-256k.bin: a PC's firmware       Debian package seabios
+#   ovmf         OVMF.fd: UEFI firmware                          Debian package ovmf
 #   linuxboot    linuxboot.bin: boots a kernel on a BIOS         Debian package qemu-system-data
 #   grub         grub.img: a disk with a boot loader on it       Debian package grub-rescue-pc
 #   ipxe         ipxe.lkrn: a kernel that needs a BIOS           Debian package ipxe
@@ -50,8 +51,9 @@ lab_has() { # FILE NAME: the lab has downloaded the same packages, where it has 
 }
 
 # A guest is a function of its name here (+ and - as _) and a word in these lists.
-all='seabios linuxboot grub ipxe memtest86+ linux cloud busybox initramfs boot-disk' on_demand='linux-debug'
+all='seabios ovmf linuxboot grub ipxe memtest86+ linux cloud busybox initramfs boot-disk' on_demand='linux-debug'
 seabios() { debian seabios same usr/share/seabios/bios.bin=bios.bin usr/share/seabios/bios-256k.bin=bios-256k.bin; }
+ovmf() { debian ovmf same usr/share/ovmf/OVMF.fd=OVMF.fd; }
 linuxboot() { debian qemu-system-data same usr/share/qemu/linuxboot.bin=linuxboot.bin; }
 grub() { debian grub-rescue-pc same usr/lib/grub-rescue/grub-rescue-floppy.img=grub.img; }
 ipxe() { debian ipxe same boot/ipxe.lkrn=ipxe.lkrn; }

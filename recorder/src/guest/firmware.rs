@@ -6,7 +6,7 @@ use super::kernel::Kernel;
 use super::{Guest, Mirror, Start, file, ram_regions, read_image};
 use crate::disassembly::{Entry, View};
 use crate::error::RecorderError;
-use crate::rewrite::{self, Ports};
+use crate::rewrite::{self, Code, Ports};
 use std::path::{Path, PathBuf};
 use trapline_formats::{CpuMode, Gpa, MemoryRegion, StandIns};
 
@@ -59,10 +59,6 @@ pub fn load(firmware: Firmware<'_>, ram_bytes: u64) -> Result<Guest, RecorderErr
     let mut boots = BootRom::default();
     boots.contents.files.extend(acpi::loader::files());
     boots.add_roms(firmware.option_roms)?;
-    if let Some(kernel) = &firmware.kernel {
-        boots.add_kernel(kernel, memory[0].bytes, rewrite::used_ports(&image))?;
-    }
-    files.extend(boots.files);
     memory.push(MemoryRegion { gpa: FOUR_GIB - bytes, bytes, readonly: true });
     memory.sort_by_key(|r| r.gpa);
     let legacy = bytes.min(LEGACY_BYTES);
@@ -73,8 +69,13 @@ pub fn load(firmware: Firmware<'_>, ram_bytes: u64) -> Result<Guest, RecorderErr
     // The reset vector: CS base FFFF0000, IP FFF0 (SDM vol. 3, 10.1.4); the far jump there leads to F000:xxxx.
     let reset = Entry { segment_base: 0xffff_0000, ip: 0xfff0, mode: CpuMode::Real16 };
     let services = SERVICES.map(|ip| Entry { segment_base: 0xf_0000, ip, mode: CpuMode::Real16 });
-    let used = boots.kernel.as_ref().map(|kernel| kernel.used_ports.clone()).unwrap_or_default();
-    let rewritten = rewrite::sources(image, &views, &[reset], &services, &used);
+    let mut code = Code::reached(&image, &views, &[reset], &services);
+    if let Some(kernel) = &firmware.kernel {
+        boots.add_kernel(kernel, memory[0].bytes, code.used_ports.clone())?;
+    }
+    code.used_ports.extend(boots.kernel.iter().flat_map(|kernel| &kernel.used_ports));
+    files.extend(boots.files);
+    let rewritten = rewrite::sources_at(image, &views, code);
     let low = rewritten.image[(bytes - legacy) as usize..].to_vec();
     let mut guest = Guest {
         entry: "firmware".into(),

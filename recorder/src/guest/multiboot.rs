@@ -205,12 +205,11 @@ fn rewrite_sources(bytes: Vec<u8>, layout: &Layout) -> rewrite::Rewritten {
     // The last view is where it is loaded.
     let views: Vec<View> = code().map(|s| view(s.linear, s)).chain(code().map(|s| view(s.gpa, s))).collect();
     let entry = Entry { segment_base: 0, ip: layout.ip, mode: CpuMode::Protected32 };
-    let mut found = rewrite::reached(&bytes, &views, &[entry], &[]);
+    let mut code = rewrite::Code::reached(&bytes, &views, &[entry], &[]);
     for (offset, length) in &layout.sources {
-        found.entry(*offset).or_insert((*length, "decoding the kernel's code from end to end"));
+        code.sources.entry(*offset).or_insert((*length, "decoding the kernel's code from end to end"));
     }
-    let used = rewrite::used_ports(&bytes);
-    rewrite::sources_at(bytes, &views, &found, used)
+    rewrite::sources_at(bytes, &views, code)
 }
 
 #[cfg(test)]

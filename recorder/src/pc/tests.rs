@@ -163,7 +163,7 @@ fn linux_finds_configuration_mechanism_1() {
 
 #[test]
 fn the_ways_to_end_a_run_are_requests_and_the_first_one_counts() {
-    let ways: [(u16, &[u8], Request); 6] = [
+    let ways: [(u16, &[u8], Request); 7] = [
         (0xF4, &[42, 0, 0, 0], Request::Exit(42)),
         (0x64, &[0xFE], Request::Reset),
         (0xCF9, &[0x06], Request::Reset),

@@ -33,7 +33,8 @@ const RSDP_BYTES: u64 = 36;
 /// The files.
 pub fn files() -> [(String, Vec<u8>); 3] {
     // From address 0 on, an address is an offset in the file, which is what a pointer holds before it is moved.
-    let tables = Tables::at(0);
+    let mut tables = Tables::at(0);
+    let mut rsdp = rsdp(tables.xsdt);
     let mut commands = Commands::default();
     commands.allocate(TABLES_FILE, 64, HIGH);
     commands.allocate(RSDP_FILE, 16, F_SEGMENT);
@@ -44,13 +45,15 @@ pub fn files() -> [(String, Vec<u8>); 3] {
     for entry in (tables.xsdt + XSDT_ENTRIES..xsdt_end).step_by(8) {
         commands.add_pointer(TABLES_FILE, entry, 8);
     }
+    // OVMF sums up what stands where the checksum goes.
     for table in [tables.fadt, tables.xsdt] {
         commands.add_checksum(TABLES_FILE, table + CHECKSUM, table, tables.length(table));
+        tables.bytes[(table + CHECKSUM) as usize] = 0;
     }
     commands.add_pointer(RSDP_FILE, RSDP_XSDT, 8);
     commands.add_checksum(RSDP_FILE, RSDP_EXTENDED_CHECKSUM, 0, RSDP_BYTES);
-    let files =
-        [(RSDP_FILE, rsdp(tables.xsdt)), (TABLES_FILE, tables.bytes), (COMMANDS_FILE, commands.bytes)];
+    rsdp[RSDP_EXTENDED_CHECKSUM as usize] = 0;
+    let files = [(RSDP_FILE, rsdp), (TABLES_FILE, tables.bytes), (COMMANDS_FILE, commands.bytes)];
     files.map(|(name, bytes)| (name.to_owned(), bytes))
 }
 
@@ -135,7 +138,9 @@ mod tests {
                         [60, 64, 68].map(|field| number(&command[field..field + 4]) as usize);
                     let sum =
                         bytes[start..start + length].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-                    bytes[at] = bytes[at].wrapping_sub(sum);
+                    // SeaBIOS takes the sum from what is there, OVMF puts it there.
+                    assert_eq!(bytes[at], 0);
+                    bytes[at] = sum.wrapping_neg();
                 }
                 other => panic!("there is no command {other}"),
             }
