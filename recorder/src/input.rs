@@ -28,6 +28,7 @@ impl ConsoleInput {
     }
 
     /// The same, once a line on a console, as far as it is printed, matches.
+    #[must_use]
     pub fn after(self, prompt: Regex) -> Self {
         Self { prompt: Some(ConsoleWatch::new(prompt)), ..self }
     }

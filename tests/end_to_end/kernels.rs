@@ -292,6 +292,18 @@ fn cloud(clock: ClockMode) {
     }
 }
 
+/// By the way into the kernel that UEFI firmware knows: as one of its images.
+#[test]
+fn debians_cloud_kernel_boots_on_uefi_firmware_and_replays_exactly_under_the_host_clock() {
+    let Some(host) = from(Extent::Full) else { return };
+    if user_mode_can_call(host.kvm).unwrap() {
+        let mut boot = Boot::linux(&host, CLOUD, CLOUD_RAM);
+        boot.firmware = Some(image("ovmf", "OVMF.fd"));
+        boot.says.insert(0, "efi: EFI v2.70 by EDK II");
+        boots_and_replays(&host, &boot, ClockMode::Host);
+    }
+}
+
 /// The host, where as much as this is asked for.
 fn from(extent: Extent) -> Option<Host> {
     if Extent::of_environment() < extent { None } else { host() }
