@@ -1,6 +1,7 @@
 //! `trapline learn`: which suspects are instructions.
 
 use crate::args::Learn;
+use crate::interrupt::on_interrupt;
 use crate::progress;
 use crate::record::regex;
 use crate::{INTERRUPTED, safe};
@@ -33,7 +34,7 @@ pub fn run(args: &Learn) -> Result<u8> {
     let platform = || Box::new(Pc::new(PcConfig::of(&like))) as _;
     let mut learner = Learner::new(&kvm, convention, guest, &platform, window, sites)?;
     let stop = learner.stop_handle();
-    ctrlc::set_handler(move || stop.interrupt()).context("cannot catch Ctrl-C")?;
+    on_interrupt(move || stop.interrupt())?;
     let bar = progress::bar(Some(learner.left() as u64), progress::LEARN, args.quiet);
     let last = loop {
         if let Step::Decided(_) = learner.step()? {

@@ -17,6 +17,7 @@ mod export;
 mod guest;
 mod hex;
 mod inspect;
+mod interrupt;
 mod learn;
 mod preemption;
 mod prices;

@@ -2,6 +2,7 @@
 
 use crate::args::{self, Clock, Record};
 use crate::guest;
+use crate::interrupt::on_interrupt;
 use crate::preemption;
 use crate::progress::{self, ConsoleOut};
 use crate::terminal::RawTerminal;
@@ -74,8 +75,8 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
     };
     let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;
     let stop = recorder.stop_handle();
-    let on_interrupt = stop.clone();
-    ctrlc::set_handler(move || on_interrupt.interrupt()).context("cannot catch Ctrl-C")?;
+    let ended = stop.clone();
+    on_interrupt(move || ended.interrupt())?;
     let raw = if is_interactive { RawTerminal::enter() } else { None };
     if raw.is_some() {
         eprintln!("trapline: the keyboard is the guest's; Ctrl-] ends the recording");

@@ -1,6 +1,7 @@
 //! `trapline replay`
 
 use crate::args;
+use crate::interrupt::on_interrupt;
 use crate::progress::{self, ConsoleOut};
 use crate::record::what_to_try;
 use crate::{DIVERGED, INTERRUPTED, safe};
@@ -18,7 +19,7 @@ pub fn run(args: &args::Replay) -> Result<u8> {
     if !args.quiet {
         note_lacking(&kvm, &trace)?;
     }
-    ctrlc::set_handler(|| std::process::exit(INTERRUPTED.into()))?;
+    on_interrupt(|| std::process::exit(INTERRUPTED.into()))?;
     let total = trace.end().map(|e| args.until.map_or(e.exits, |u| u.saturating_add(1).min(e.exits)));
     let options = ReplayOptions {
         from: args.from,

@@ -109,11 +109,14 @@ fn fpu(vcpu: &VcpuFd) -> Result<Vec<u8>, MachineError> {
 }
 
 /// The XSAVE image without XSTATE_BV: whether a component in its initial configuration is marked as such depends on when
-/// the host last switched tasks (SDM vol. 1, 13.6). KVM writes the contents of all components, marked or not.
+/// the host last switched tasks (SDM vol. 1, 13.6). KVM writes the contents of all components, marked or not. Without MXCSR_MASK
+/// either: the processor says there what MXCSR may hold, if it saved a component that has to do with it (13.4.1).
 fn xsave(vcpu: &VcpuFd) -> Result<Vec<u8>, MachineError> {
     const XSTATE_BV: std::ops::Range<usize> = 512..520;
+    const MXCSR_MASK: std::ops::Range<usize> = 28..32;
     let mut image = bytes(&vcpu.get_xsave().map_err(refused("KVM_GET_XSAVE"))?.region);
     image[XSTATE_BV].fill(0);
+    image[MXCSR_MASK].fill(0);
     Ok(image)
 }
 

@@ -103,9 +103,20 @@ fn ctrl_c_leaves_a_whole_trace_that_replays() {
     if !kvm() {
         return;
     }
+    ends_in_order("INT");
+}
+
+#[test]
+fn a_recorder_that_is_told_to_end_leaves_a_whole_trace_that_replays() {
+    if !kvm() {
+        return;
+    }
+    ends_in_order("TERM");
+}
+
+fn ends_in_order(signal: &str) {
     let folder = Folder::new();
-    let ran = stopped(&folder, "INT");
-    ran.says(130, &["interrupted by the user"]);
+    stopped(&folder, signal).says(130, &["interrupted by the user"]);
     folder.run(&["inspect", "run.trap"]).says(0, &["interrupted by the user"]);
     folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
 }

@@ -76,7 +76,7 @@ impl Boot {
         let until = r"#[3-9]  \[";
         let max_exits = match (cpuid_can_hide(host.kvm).unwrap(), clock) {
             (true, _) => Some(6_900),
-            (false, ClockMode::Virtual) => Some(12_060),
+            (false, ClockMode::Virtual) => Some(12_066),
             (false, ClockMode::Host) => None,
         };
         Self {

@@ -55,7 +55,7 @@ pub struct Guest {
 
 guests! {
     /// The demonstration: prints, polls, scans PCI, reads clocks, takes timer interrupts, leaves by the exit device.
-    demo: "demo.s", 64, Ends::Exit(0), Some(b"hello from a guest under trapline\nPCI devices: 1\nten timer interrupts later: bye\n");
+    demo: "demo.s", 64, Ends::Exit(0), Some(b"hello from a guest under trapline\nPCI devices: 2\nten timer interrupts later: bye\n");
     /// Reads and writes a port a few times and halts.
     port64: "port64.s", 64, Ends::Halted, Some(b"");
     /// Ports of every width.
