@@ -3,9 +3,9 @@
 //! Where such code makes its first exit at some place, it is followed from there, as an image is from its entry points: the guest will
 //! execute what comes next. The clock reads that are reached are rewritten before the guest gets to them. So is a boot sector, when a
 //! disk writes it where PC firmware enters it, and a Linux kernel, when all of it is in memory: of what it unpacks, everything is known
-//! ([`crate::hand_off`]). UEFI firmware unpacks all its images at once, and copies each to another place later: they are looked for at
-//! the first exit of code that was loaded, and where a copy is made, what was rewritten is copied. Other clock reads that come before the first exit, or that nothing reached leads to, stay as
-//! they are, and are found when one shows ([`crate::leak`]).
+//! ([`crate::hand_off`]). UEFI firmware unpacks all its images at once and copies each to another place later: they are looked for at
+//! the first exit of code that was loaded, and the copies are copies of what was rewritten. Other clock reads that come before the
+//! first exit, or that nothing reached leads to, stay as they are, and are found when one shows ([`crate::leak`]).
 
 use crate::disassembly::{self, Entry, View as Stretch};
 use crate::guest::Guest;
@@ -125,23 +125,22 @@ impl LoadedCode {
             return Ok(Vec::new());
         }
         let mut rewrites = Vec::new();
-        let may_be_closed = |image: &&UefiImage| {
-            !memory.is_readonly(Gpa(image.address)) && looks_like_source(&image.content).next().is_some()
-        };
-        for image in uefi_image::find(memory)?.iter().filter(may_be_closed) {
-            let (bytes, views) = (&image.content, [image.view()]);
-            for (offset, length) in
-                disassembly::find(bytes, &views, &[image.entry()], &image.pointers(), is_source)
-            {
-                let source = &bytes[offset as usize..offset as usize + length];
-                rewrites.extend(self.ports.rewrite(
-                    image.address + offset,
-                    source,
-                    "disassembly of a UEFI image",
-                ));
+        for image in uefi_image::find(memory)? {
+            if !memory.is_readonly(Gpa(image.address)) && looks_like_source(&image.content).next().is_some() {
+                rewrites.extend(self.sources_of(&image));
             }
         }
         Ok(rewrites)
+    }
+
+    fn sources_of(&self, image: &UefiImage) -> Vec<Rewrite> {
+        let (content, views, entries) = (&image.content, [image.view()], [image.entry()]);
+        let sources = disassembly::find(content, &views, &entries, &image.pointers(), is_source);
+        let rewrite = |(offset, length): (u64, usize)| {
+            let source = &content[offset as usize..offset as usize + length];
+            self.ports.rewrite(image.address + offset, source, "disassembly of a UEFI image")
+        };
+        sources.into_iter().filter_map(rewrite).collect()
     }
 
     /// The clock reads that are reached from there, ready to be rewritten.

@@ -14,8 +14,9 @@ use trapline_machine::{MachineError, Memory};
 
 /// No image is larger: data may begin as one does.
 const LARGEST: u64 = 16 << 20;
-/// A guest may want to keep us busy.
-const MOST: usize = 1024;
+/// A guest may want to keep us busy: so many are looked at, and so many bytes of them.
+const MOST: usize = 1 << 16;
+const MOST_BYTES: usize = 128 << 20;
 /// What an image begins with, and a multiple of what (UEFI Platform Initialization Specification 1.8, vol. 3, 2.2.4).
 const MAGIC: [u8; 2] = *b"MZ";
 const ALIGNMENT: usize = 4;
@@ -33,14 +34,20 @@ pub(crate) struct UefiImage {
     code: Vec<Range<u64>>,
 }
 
-/// All images in memory that is read as firmware sees it, without paging.
-pub(crate) fn find(memory: &Memory) -> Result<Vec<UefiImage>, MachineError> {
+/// All images in memory, which is read as firmware sees it, without paging.
+pub(crate) fn find(memory: &Memory) -> Result<impl Iterator<Item = UefiImage>, MachineError> {
     let mut starts = Vec::new();
     memory.for_each_page(|number, page| {
         let offsets = (0..PAGE_BYTES).step_by(ALIGNMENT).filter(|at| page[*at..].starts_with(&MAGIC));
-        starts.extend(offsets.map(|at| number * PAGE_BYTES as u64 + at as u64));
+        let addresses = offsets.map(|at| number * PAGE_BYTES as u64 + at as u64);
+        starts.extend(addresses.take(MOST - starts.len()));
     })?;
-    Ok(starts.into_iter().filter_map(|at| UefiImage::read(memory, at)).take(MOST).collect())
+    let mut bytes = 0;
+    let images = starts.into_iter().filter_map(|at| UefiImage::read(memory, at));
+    Ok(images.take_while(move |image| {
+        bytes += image.content.len();
+        bytes <= MOST_BYTES
+    }))
 }
 
 impl UefiImage {
@@ -154,7 +161,7 @@ mod tests {
             // One that ends behind all memory, and what is none.
             memory.write(Gpa((1 << 20) - 0x1000), &content[..0x1000]).unwrap();
             memory.write(Gpa(0x4_0000), b"MZ").unwrap();
-            let images = find(&memory).unwrap();
+            let images: Vec<_> = find(&memory).unwrap().collect();
             assert_eq!(images.iter().map(|image| image.address).collect::<Vec<_>>(), [0x7ffc, 0x2_0004]);
             let entry = images[0].entry();
             assert_eq!((entry.ip, entry.mode), (0x7ffc + 0x300, mode));
@@ -162,6 +169,18 @@ mod tests {
             assert_eq!(pointers, [0x7ffc + 0x240, 0x7ffc + 0x123f]);
             assert_eq!(images[0].content, content);
         }
+    }
+
+    #[test]
+    fn of_a_memory_full_of_headers_no_more_is_looked_at_than_would_be_sense() {
+        let page = headers(0x20b, 112, 0x300);
+        let bytes = 160 << 20;
+        let memory = Memory::new(&[MemoryRegion { gpa: 0, bytes, readonly: false }]).unwrap();
+        for gpa in (0..bytes).step_by(PAGE_BYTES) {
+            memory.write(Gpa(gpa), &page).unwrap();
+        }
+        let looked_at: usize = find(&memory).unwrap().map(|image| image.content.len()).sum();
+        assert!((MOST_BYTES - 0x3000..=MOST_BYTES).contains(&looked_at), "{looked_at}");
     }
 
     #[test]
