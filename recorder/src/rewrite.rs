@@ -266,8 +266,8 @@ mod tests {
 
     #[test]
     fn of_an_image_that_names_every_port_by_chance_those_count_that_code_names() {
-        // out 0x9e, al; rdtsc; hlt
-        let code = [0xe6, 0x9e, 0x0f, 0x31, 0xf4];
+        // out 0x9e, al; rdtsc; jmp to itself
+        let code = [0xe6, 0x9e, 0x0f, 0x31, 0xeb, 0xfe];
         let packed = PORTS.map(|port| [0xe6, port]).concat();
         let rewritten = run(&[&code[..], &packed].concat());
         assert_eq!(rewritten.stand_ins, StandIns { clock: Some(0x9f), long: Some(0x9d) });
