@@ -120,6 +120,9 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
             eprintln!("trapline: {}", triple_fault::place(&recording.machine.save()?));
         }
     }
+    if let Some(untyped) = recording.untyped.filter(|_| args.input.is_some()) {
+        eprintln!("trapline: {untyped}");
+    }
     if let Some(counts) = pc.network() {
         network(&counts, args.quiet);
     }

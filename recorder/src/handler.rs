@@ -346,6 +346,11 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
         Ok(())
     }
 
+    /// What of the console input was not typed, and why.
+    pub(crate) fn untyped(&self) -> Option<String> {
+        self.input.untyped()
+    }
+
     /// Ends the log. Returns how the recording ended, and the size of the trace.
     pub(crate) fn finish(
         mut self,

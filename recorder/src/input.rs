@@ -43,6 +43,16 @@ impl ConsoleInput {
         self.prompt.is_none() && (!self.pending.is_empty() || self.live.is_some())
     }
 
+    /// What was not typed, and why, in words.
+    pub(crate) fn untyped(&self) -> Option<String> {
+        let why = match &self.prompt {
+            Some(prompt) => format!("no line on a console matched `{}`", prompt.pattern()),
+            None => "the guest took no more".into(),
+        };
+        let bytes = self.pending.len();
+        (bytes > 0).then(|| format!("{bytes} bytes of the input were not typed: {why}"))
+    }
+
     /// Offers what is there to the platform. True if it took something.
     pub(crate) fn offer(&mut self, platform: &mut (impl Platform + ?Sized), now: Time) -> bool {
         if let Some(live) = &self.live {
@@ -58,5 +68,37 @@ impl ConsoleInput {
         let taken = platform.console_input(now, self.pending.make_contiguous());
         self.pending.drain(..taken.min(self.pending.len()));
         taken > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pc::{Pc, PcConfig};
+
+    fn typed_at(pc: &mut Pc, input: &mut ConsoleInput) -> Option<u8> {
+        input.offer(pc, Time(0));
+        let read = |pc: &mut Pc, port| {
+            let mut data = [0];
+            pc.port_read(Time(0), port, &mut data);
+            data[0]
+        };
+        (read(pc, 0x3fd) & 1 != 0).then(|| read(pc, 0x3f8))
+    }
+
+    #[test]
+    fn nothing_is_typed_before_the_prompt_is_there() {
+        let mut pc = Pc::new(PcConfig::with_ram(1 << 20));
+        let mut input = ConsoleInput::from_bytes(b"ab".to_vec()).after(Regex::new("> $").unwrap());
+        assert_eq!(typed_at(&mut pc, &mut input), None);
+        // Who waits for it waits for ever.
+        assert!(!input.may_come() && input.untyped().unwrap().contains("no line on a console matched `> $`"));
+        input.printed(0, b"\x1b[0mShell");
+        assert_eq!(typed_at(&mut pc, &mut input), None);
+        input.printed(0, b"> ");
+        assert!(input.may_come());
+        assert_eq!(input.untyped().unwrap(), "2 bytes of the input were not typed: the guest took no more");
+        assert_eq!([(); 3].map(|()| typed_at(&mut pc, &mut input)), [Some(b'a'), Some(b'b'), None]);
+        assert_eq!((input.may_come(), input.untyped()), (false, None));
     }
 }

@@ -89,6 +89,8 @@ pub struct Recording {
     pub bytes: u64,
     /// The machine as the guest left it.
     pub machine: Machine,
+    /// What of the console input was not typed, and why, in words.
+    pub untyped: Option<String>,
 }
 
 impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
@@ -239,7 +241,8 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         let result = self.machine.run(&mut handler);
         drop((timer, watch));
         handler.stop();
+        let untyped = handler.untyped();
         let (end, bytes) = handler.finish(result, &mut self.machine)?;
-        Ok(Recording { end, bytes, machine: self.machine })
+        Ok(Recording { end, bytes, machine: self.machine, untyped })
     }
 }

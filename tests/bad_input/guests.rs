@@ -197,3 +197,19 @@ fn what_comes_through_a_pipe_is_typed_as_it_comes() {
     assert!(recorder.wait().unwrap().success());
     folder.run(&["replay", "run.trap"]).says(0, &["faithful"]);
 }
+
+#[test]
+fn what_was_not_typed_is_told_and_why() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.file("guest.bin", trapline_guests::echo_64().image);
+    folder.file("keys", b"a\nb");
+    let record = ["record", "--flat", "guest.bin", "--memory", "4M", "--input", "keys", "--force"];
+    folder.run(&record).says(0, &["the guest took no more"]);
+    let waits = [&record[..], &["--max-exits", "1000", "--input-after", r"\$ $"]].concat();
+    let ran = folder.run(&waits);
+    ran.says(0, &[r"3 bytes of the input were not typed: no line on a console matched `\$ $`"]);
+    folder.run(&[&record[..], &["--input-after", "("]].concat()).says(2, &["--input-after `(`"]);
+}
