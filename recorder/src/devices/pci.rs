@@ -6,6 +6,9 @@
 //!
 //! The programmable attribute map (PAM) is stored; memory from 0xC0000 to 0xFFFFF is RAM whatever it says.
 
+use super::pm_timer;
+
+const INTEL: u16 = 0x8086;
 /// Enables configuration cycles.
 const ADDRESS_ENABLE: u32 = 1 << 31;
 /// Bits that name bus, device and function.
@@ -19,10 +22,10 @@ const SMRAM: usize = 0x72;
 const HOST_BRIDGE: u32 = 0;
 const ISA_BRIDGE: u32 = 1 << 11;
 const POWER_MANAGEMENT: u32 = ISA_BRIDGE | 3 << 8;
-/// Which interrupts PCI's four lines are (82371AB, 4.1.10). None is used.
+/// PIRQRC: which interrupts PCI's four lines are (82371AB, 4.1). None is used.
 const PIRQ_ROUTES: std::ops::Range<usize> = 0x60..0x64;
 const NOT_ROUTED: u8 = 0x80;
-/// Registers of power management (82371AB, 7.1.8 and 7.1.19): the base of the ACPI registers, which are I/O, and whether they are there.
+/// PMBA and PMREGMISC (82371AB, 7.1): the base of the ACPI registers, which are I/O, and whether they are there.
 const PM_BASE: usize = 0x40;
 const PM_ENABLE: usize = 0x80;
 /// Reset control: the processor is reset when RCPU rises.
@@ -42,33 +45,34 @@ pub struct Pci {
 
 impl Default for Pci {
     fn default() -> Self {
-        let mut config = [0; 256];
-        // Vendor 8086, device 1237; command: memory and bus master; status: medium DEVSEL; revision 2; class 06 00 00.
-        config[..0x0C]
-            .copy_from_slice(&[0x86, 0x80, 0x37, 0x12, 0x06, 0x00, 0x80, 0x02, 0x02, 0x00, 0x00, 0x06]);
+        // Bits of the command: I/O, memory, bus master. Status: medium DEVSEL. Then revision and class.
+        let mut host = intel(0x1237, &[0x06, 0x00, 0x80, 0x02, 0x02, 0x00, 0x00, 0x06]);
         // Subsystem 1AF4:1100 is how SeaBIOS recognizes a machine that has fw_cfg (src/fw/paravirt.c, qemu_detect).
-        config[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x00, 0x11]);
-        config[SMRAM] = 0x02;
-        let mut isa = [0; 256];
-        // Vendor 8086, device 7110; command: I/O, memory and bus master; status: medium DEVSEL; revision 2; class 06 01 00.
-        isa[..0x0C]
-            .copy_from_slice(&[0x86, 0x80, 0x10, 0x71, 0x07, 0x00, 0x80, 0x02, 0x02, 0x00, 0x01, 0x06]);
+        host[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x00, 0x11]);
+        host[SMRAM] = 0x02;
+        let mut isa = intel(0x7110, &[0x07, 0x00, 0x80, 0x02, 0x02, 0x00, 0x01, 0x06]);
         isa[PIRQ_ROUTES].fill(NOT_ROUTED);
-        let mut power = [0; 256];
-        // Vendor 8086, device 7113; command: I/O; status: medium DEVSEL; revision 3; class 06 80 00.
-        power[..0x0C]
-            .copy_from_slice(&[0x86, 0x80, 0x13, 0x71, 0x01, 0x00, 0x80, 0x02, 0x03, 0x00, 0x80, 0x06]);
-        power[PM_BASE..PM_BASE + 4].copy_from_slice(&(u32::from(super::pm_timer::BASE) | 1).to_le_bytes());
+        let mut power = intel(0x7113, &[0x01, 0x00, 0x80, 0x02, 0x03, 0x00, 0x80, 0x06]);
+        power[PM_BASE..PM_BASE + 4].copy_from_slice(&(u32::from(pm_timer::BASE) | 1).to_le_bytes());
         power[PM_ENABLE] = 1;
         Self {
             address: 0,
-            host_bridge: config,
+            host_bridge: host,
             isa_bridge: isa,
             power_management: power,
             reset_control: 0,
             reset: false,
         }
     }
+}
+
+/// The configuration of a function of Intel's: its device ID, and what stands from the command on.
+fn intel(device: u16, from_command: &[u8; 8]) -> [u8; 256] {
+    let mut config = [0; 256];
+    config[..2].copy_from_slice(&INTEL.to_le_bytes());
+    config[2..4].copy_from_slice(&device.to_le_bytes());
+    config[COMMAND..COMMAND + 8].copy_from_slice(from_command);
+    config
 }
 
 impl Pci {
