@@ -46,13 +46,13 @@ pub struct Pci {
 impl Default for Pci {
     fn default() -> Self {
         // Bits of the command: I/O, memory, bus master. Status: medium DEVSEL. Then revision and class.
-        let mut host = intel(0x1237, &[0x06, 0x00, 0x80, 0x02, 0x02, 0x00, 0x00, 0x06]);
+        let mut host = intel(0x1237, [0x06, 0x00, 0x80, 0x02, 0x02, 0x00, 0x00, 0x06]);
         // Subsystem 1AF4:1100 is how SeaBIOS recognizes a machine that has fw_cfg (src/fw/paravirt.c, qemu_detect).
         host[0x2C..0x30].copy_from_slice(&[0xF4, 0x1A, 0x00, 0x11]);
         host[SMRAM] = 0x02;
-        let mut isa = intel(0x7110, &[0x07, 0x00, 0x80, 0x02, 0x02, 0x00, 0x01, 0x06]);
+        let mut isa = intel(0x7110, [0x07, 0x00, 0x80, 0x02, 0x02, 0x00, 0x01, 0x06]);
         isa[PIRQ_ROUTES].fill(NOT_ROUTED);
-        let mut power = intel(0x7113, &[0x01, 0x00, 0x80, 0x02, 0x03, 0x00, 0x80, 0x06]);
+        let mut power = intel(0x7113, [0x01, 0x00, 0x80, 0x02, 0x03, 0x00, 0x80, 0x06]);
         power[PM_BASE..PM_BASE + 4].copy_from_slice(&(u32::from(pm_timer::BASE) | 1).to_le_bytes());
         power[PM_ENABLE] = 1;
         Self {
@@ -67,11 +67,11 @@ impl Default for Pci {
 }
 
 /// The configuration of a function of Intel's: its device ID, and what stands from the command on.
-fn intel(device: u16, from_command: &[u8; 8]) -> [u8; 256] {
+fn intel(device: u16, from_command: [u8; 8]) -> [u8; 256] {
     let mut config = [0; 256];
     config[..2].copy_from_slice(&INTEL.to_le_bytes());
     config[2..4].copy_from_slice(&device.to_le_bytes());
-    config[COMMAND..COMMAND + 8].copy_from_slice(from_command);
+    config[COMMAND..COMMAND + 8].copy_from_slice(&from_command);
     config
 }
 
