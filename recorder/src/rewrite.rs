@@ -149,7 +149,8 @@ fn sources_of(reached: Reached) -> Found {
     sources.map(|((at, _), instruction)| (at, (instruction.len(), "disassembly from entry points"))).collect()
 }
 
-fn named_port(instruction: &Instruction) -> Option<u8> {
+/// The port of `OUT imm8`, which is not free to stand for something else.
+pub fn named_port(instruction: &Instruction) -> Option<u8> {
     let is_named = instruction.mnemonic() == Mnemonic::Out && instruction.op0_kind() == OpKind::Immediate8;
     is_named.then(|| instruction.immediate8())
 }

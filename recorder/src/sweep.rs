@@ -4,7 +4,8 @@
 //! data share an image: see [`crate::disassembly`]. Where symbols say that functions begin, decoding begins anew, so that
 //! nothing out of step gets past the next function.
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
+use crate::rewrite::named_port;
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic};
 use std::collections::{BTreeMap, BTreeSet};
 use trapline_machine::stand_in::is_source;
 
@@ -60,10 +61,7 @@ impl Sweep {
             {
                 self.jumps_to_rax.insert(at);
             }
-            Mnemonic::Out if instruction.op0_kind() == OpKind::Immediate8 => {
-                self.ports.insert(instruction.immediate8());
-            }
-            _ => {}
+            _ => self.ports.extend(named_port(instruction)),
         }
     }
 }
