@@ -22,14 +22,20 @@ const MAGIC: [u8; 2] = *b"MZ";
 const ALIGNMENT: usize = 4;
 
 /// An image, before or after it was relocated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct UefiImage {
     pub(crate) address: u64,
     pub(crate) content: Vec<u8>,
+    layout: Layout,
+}
+
+/// What the headers of an image tell of it; places are offsets from its first byte.
+#[derive(Debug)]
+struct Layout {
+    bytes: usize,
     mode: CpuMode,
     /// What it takes for its own address.
     base: u64,
-    /// Where it is entered, from its own address on, and where its code is.
     entry: u64,
     code: Vec<Range<u64>>,
 }
@@ -54,15 +60,36 @@ impl UefiImage {
     fn read(memory: &Memory, address: u64) -> Option<Self> {
         let mut headers = [0; PAGE_BYTES];
         memory.read(Gpa(address), &mut headers).ok()?;
-        let (mut image, bytes) = Self::of(&headers)?;
-        image.address = address;
-        image.content = vec![0; bytes];
-        memory.read(Gpa(address), &mut image.content).ok()?;
-        Some(image)
+        let layout = Layout::of(&headers)?;
+        let mut content = vec![0; layout.bytes];
+        memory.read(Gpa(address), &mut content).ok()?;
+        Some(Self { address, content, layout })
     }
 
-    /// What headers tell of an image, and its size.
-    fn of(headers: &[u8]) -> Option<(Self, usize)> {
+    pub(crate) fn view(&self) -> View {
+        View { linear: self.address, offset: 0, bytes: self.content.len() as u64 }
+    }
+
+    pub(crate) fn entry(&self) -> Entry {
+        self.at(self.layout.entry)
+    }
+
+    /// What its data holds the addresses of, which are functions above all: others call them.
+    pub(crate) fn pointers(&self) -> Vec<Entry> {
+        let Layout { mode, base, .. } = self.layout;
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let words = self.content.chunks_exact(mode.bits() as usize / 8).map(word);
+        let offsets = words.map(|word| word.wrapping_sub(base)).filter(|offset| self.layout.is_code(*offset));
+        offsets.map(|offset| self.at(offset)).collect()
+    }
+
+    fn at(&self, offset: u64) -> Entry {
+        Entry { segment_base: 0, ip: self.address + offset, mode: self.layout.mode }
+    }
+}
+
+impl Layout {
+    fn of(headers: &[u8]) -> Option<Self> {
         if optional_header_magic(headers).ok()? == IMAGE_NT_OPTIONAL_HDR64_MAGIC {
             Self::parse::<ImageNtHeaders64>(headers, CpuMode::Long64)
         } else {
@@ -70,7 +97,7 @@ impl UefiImage {
         }
     }
 
-    fn parse<H: ImageNtHeaders>(headers: &[u8], mode: CpuMode) -> Option<(Self, usize)> {
+    fn parse<H: ImageNtHeaders>(headers: &[u8], mode: CpuMode) -> Option<Self> {
         let mut offset = ImageDosHeader::parse(headers).ok()?.nt_headers_offset().into();
         let (nt, _) = H::parse(headers, &mut offset).ok()?;
         let bytes = u64::from(nt.optional_header().size_of_image());
@@ -81,39 +108,18 @@ impl UefiImage {
             let start = u64::from(section.virtual_address.get(LE));
             start..(start + u64::from(section.virtual_size.get(LE))).min(bytes)
         });
-        let image = Self {
-            address: 0,
-            content: Vec::new(),
+        let layout = Self {
+            bytes: bytes as usize,
             mode,
             base: nt.optional_header().image_base(),
             entry: nt.optional_header().address_of_entry_point().into(),
             code: code.collect(),
         };
-        (bytes <= LARGEST && image.is_code(image.entry)).then_some((image, bytes as usize))
+        (bytes <= LARGEST && layout.is_code(layout.entry)).then_some(layout)
     }
 
     fn is_code(&self, offset: u64) -> bool {
         self.code.iter().any(|section| section.contains(&offset))
-    }
-
-    pub(crate) fn view(&self) -> View {
-        View { linear: self.address, offset: 0, bytes: self.content.len() as u64 }
-    }
-
-    pub(crate) fn entry(&self) -> Entry {
-        self.at(self.entry)
-    }
-
-    /// What its data holds the addresses of, which are functions above all: others call them.
-    pub(crate) fn pointers(&self) -> Vec<Entry> {
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        let words = self.content.chunks_exact(self.mode.bits() as usize / 8).map(word);
-        let offsets = words.map(|word| word.wrapping_sub(self.base)).filter(|offset| self.is_code(*offset));
-        offsets.map(|offset| self.at(offset)).collect()
-    }
-
-    fn at(&self, offset: u64) -> Entry {
-        Entry { segment_base: 0, ip: self.address + offset, mode: self.mode }
     }
 }
 
@@ -186,14 +192,11 @@ mod tests {
     #[test]
     fn what_only_begins_as_an_image_is_none() {
         let whole = headers(0x20b, 112, 0x300);
-        assert!(UefiImage::of(&whole).is_some());
-        assert!((0..0x98 + 112).all(|length| UefiImage::of(&whole[..length]).is_none()));
-        assert!(
-            UefiImage::of(&headers(0x20b, 112, 0x2000)).is_none(),
-            "it is entered where there is no code"
-        );
+        assert!(Layout::of(&whole).is_some());
+        assert!((0..0x98 + 112).all(|length| Layout::of(&whole[..length]).is_none()));
+        assert!(Layout::of(&headers(0x20b, 112, 0x2000)).is_none(), "it is entered where there is no code");
         let mut large = whole.clone();
         large[0x98 + 59] = 0x7f;
-        assert!(UefiImage::of(&large).is_none(), "it is too large");
+        assert!(Layout::of(&large).is_none(), "it is too large");
     }
 }
