@@ -4,7 +4,7 @@ mod choices;
 mod guest;
 mod values;
 
-pub use choices::{By, Clock, ExportFormat, Format, Preempt};
+pub use choices::{By, Clock, ExportFormat, Format, Preempt, Tsc};
 pub use guest::{BootProtocol, FlatMode, GuestArgs};
 pub use values::{DigestArg, ExitRange, KeyframesArg};
 
@@ -83,6 +83,11 @@ pub struct Record {
     /// its timer in time; the trace carries the state at each. Needs `--clock host`.
     #[arg(long, default_value = "exits")]
     pub preempt: Preempt,
+    /// The guest's time stamp counter, as a process or unknown code reads it. `held`: it stands still between exits, and so a replay can
+    /// show it again; where this host has TSC scaling (`trapline doctor`). `free`: it counts, and what was read of it is told where it
+    /// is found.
+    #[arg(long, default_value = "held")]
+    pub tsc: Tsc,
     /// End after this much host time: 30s, 500ms, 2m.
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub timeout: Option<Duration>,

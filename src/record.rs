@@ -20,7 +20,7 @@ use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio::{self, net::Counts};
 use trapline_recorder::pc::{Pc, PcConfig};
 use trapline_recorder::{
-    ConsoleInput, Every, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle,
+    ConsoleInput, Every, Guest, LearnedSites, Progress, RecordOptions, Recorder, StopHandle, Tsc,
 };
 
 /// Ends an interactive recording, as in telnet: Ctrl-].
@@ -47,6 +47,10 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         args::Preempt::Exits => Preempt::Exits,
         args::Preempt::Positions => Preempt::Positions,
     };
+    let tsc = match args.tsc {
+        args::Tsc::Held => Tsc::Held,
+        args::Tsc::Free => Tsc::Free,
+    };
     let virtio = devices(args, clock)?;
     let mut pc = Pc::new(PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) });
     let (keys, typed) = mpsc::channel();
@@ -72,6 +76,7 @@ pub fn run(args: &Record, verbose: u8) -> Result<u8> {
         input,
         window_is_prompt: window_is_prompt(&kvm)?,
         every: Every { keyframe: args.keyframes.0, digest: args.digest.0 },
+        tsc,
     };
     let recorder = Recorder::new(&kvm, convention, &guest, &mut pc, options)?;
     let stop = recorder.stop_handle();

@@ -4,6 +4,7 @@
 
 use crate::digests::{Checkpoint, DigestEncoder};
 use crate::exit::{Event, Site};
+use crate::held_tsc::{HeldTsc, HeldValue};
 use crate::inputs::InputEncoder;
 use crate::state::Registers;
 use crate::timing::{Timing, TimingEncoder};
@@ -41,6 +42,8 @@ pub struct Batch {
     /// Bytes in them.
     event_bytes: usize,
     checkpoints: Vec<Checkpoint>,
+    /// Values at which the TSC was held.
+    held: Vec<HeldValue>,
 }
 
 impl Batch {
@@ -53,6 +56,7 @@ impl Batch {
             events: Vec::new(),
             event_bytes: 0,
             checkpoints: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -92,6 +96,12 @@ impl Batch {
         self.checkpoints.push(checkpoint);
     }
 
+    /// Notes that the guest's TSC shows this from here on: behind the last exit, or the carried keyframe of this number. If it is held at
+    /// all, that is noted before the first exit.
+    pub fn hold_tsc(&mut self, keyframe: Option<u32>, value: u64) {
+        self.held.push(HeldValue { exits: self.len as u64, keyframe, value });
+    }
+
     /// The exits.
     #[inline]
     pub fn exits(&self) -> &[RawExit] {
@@ -115,13 +125,16 @@ impl Batch {
         self.events.clear();
         self.event_bytes = 0;
         self.checkpoints.clear();
+        self.held.clear();
     }
 }
 
-/// The chunks of the three streams of exits.
+/// The chunks of the streams of exits.
 pub(crate) struct EncodedBatch {
     pub(crate) inputs: Vec<u8>,
     pub(crate) digests: Vec<u8>,
+    /// Empty where the TSC is not held.
+    pub(crate) held: Vec<u8>,
     /// Timings of the exits up to the one before the last: how long that one will have taken is not known yet.
     pub(crate) timings: Vec<u8>,
     /// The exit of the first timing.
@@ -135,6 +148,8 @@ pub(crate) struct BatchEncoder {
     inputs: InputEncoder,
     digests: DigestEncoder,
     timings: TimingEncoder,
+    /// What the TSC is held at.
+    held: Option<u64>,
     /// Timings so far.
     timed: u64,
     /// Time inside of KVM_RUN of the exit whose time outside is not known yet.
@@ -166,6 +181,7 @@ impl BatchEncoder {
         for (_, event) in events {
             self.inputs.event(event);
         }
+        let held = self.held(std::mem::take(&mut batch.held));
         for checkpoint in batch.checkpoints.drain(..) {
             self.digests.checkpoint(checkpoint);
         }
@@ -173,9 +189,19 @@ impl BatchEncoder {
         EncodedBatch {
             inputs: self.inputs.take(),
             digests: self.digests.take(),
+            held,
             timings: self.timings.take(),
             first_timing,
         }
+    }
+
+    fn held(&mut self, mut values: Vec<HeldValue>) -> Vec<u8> {
+        // The first of all says what it begins with.
+        let begin = if self.held.is_none() && !values.is_empty() { Some(values.remove(0).value) } else { None };
+        let Some(first) = self.held.or(begin) else { return Vec::new() };
+        let chunk = HeldTsc { first, values };
+        self.held = Some(chunk.last());
+        chunk.encode()
     }
 
     #[inline]

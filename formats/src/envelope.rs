@@ -54,11 +54,13 @@ pub enum BlockType {
     Index = 13,
     /// Where the index is, last block of the file.
     IndexPlace = 14,
+    /// What the guest's TSC showed, where it was held.
+    HeldTsc = 15,
 }
 
 impl BlockType {
     /// Every type, in the order of the numbers.
-    pub const ALL: [BlockType; 14] = [
+    pub const ALL: [BlockType; 15] = [
         Self::Header,
         Self::StartState,
         Self::Memory,
@@ -73,6 +75,7 @@ impl BlockType {
         Self::Keyframe,
         Self::Index,
         Self::IndexPlace,
+        Self::HeldTsc,
     ];
 
     /// The type with this number, if this version knows it.
@@ -97,7 +100,13 @@ impl BlockType {
             Self::Keyframe => "keyframe block",
             Self::Index => "index block",
             Self::IndexPlace => "index place block",
+            Self::HeldTsc => "held TSC block",
         }
+    }
+
+    /// The flag of a type that the first readers of this version did not know, and that a replay cannot do without.
+    fn needed(self) -> u16 {
+        if self == Self::HeldTsc { FLAG_NEEDED } else { 0 }
     }
 }
 
@@ -107,7 +116,7 @@ pub fn most_raw_bytes(kind: u16) -> u32 {
     const MIB: u32 = 1 << 20;
     match BlockType::from_number(kind) {
         Some(BlockType::Header | BlockType::End | BlockType::StartState | BlockType::Memory) => 4 * MIB,
-        Some(BlockType::Sites | BlockType::Inputs | BlockType::Console) => 8 * MIB,
+        Some(BlockType::Sites | BlockType::Inputs | BlockType::Console | BlockType::HeldTsc) => 8 * MIB,
         Some(BlockType::Timing) => 4 * crate::inputs::MAX_EXITS as u32,
         _ => MAX_BLOCK_BYTES,
     }
@@ -204,7 +213,7 @@ pub fn encode_block(
     };
     let header = BlockHeader {
         kind: kind as u16,
-        flags,
+        flags: flags | kind.needed(),
         stored: payload.len() as u32,
         raw: raw.len() as u32,
         first_exit,
@@ -255,9 +264,9 @@ mod tests {
     #[test]
     fn flags_and_needed_blocks_of_later_versions_are_refused_and_other_unknown_blocks_are_not() {
         let read = |kind, flags| BlockHeader::decode(&BlockHeader { kind, flags, ..sample() }.encode());
-        assert!(read(5, FLAG_ZSTD).is_ok() && read(5, FLAG_NEEDED).is_ok() && read(15, FLAG_ZSTD).is_ok());
+        assert!(read(5, FLAG_ZSTD).is_ok() && read(5, FLAG_NEEDED).is_ok() && read(16, FLAG_ZSTD).is_ok());
         let refused =
-            [(15, FLAG_NEEDED), (5, 4), (5, 0x80), (5, 0x100)].map(|(k, f)| read(k, f).unwrap_err().0);
+            [(16, FLAG_NEEDED), (5, 4), (5, 0x80), (5, 0x100)].map(|(k, f)| read(k, f).unwrap_err().0);
         assert!(refused[0].contains("does not know its type"), "{refused:?}");
         assert!(refused[1].contains("flag") && refused[2].contains("flag"), "{refused:?}");
         assert!(refused[3].contains("vCPU"), "{refused:?}");

@@ -14,6 +14,7 @@
 
 use crate::error::Malformed;
 use crate::exit::{Event, Exit, Site};
+use crate::held_tsc::HeldTsc;
 use crate::varint::{Cursor, put, put_delta};
 
 /// No chunk has more exits than this: what a reader must be ready to hold.
@@ -231,6 +232,8 @@ pub struct InputChunk {
     data: Vec<u8>,
     /// Events, each with the number of exits of the chunk before it; ascending.
     events: Vec<(u32, Event)>,
+    /// What the guest's TSC showed, where it was held.
+    pub held: Option<HeldTsc>,
 }
 
 impl InputChunk {

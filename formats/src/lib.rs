@@ -29,6 +29,7 @@ pub mod envelope;
 mod error;
 mod exit;
 mod header;
+mod held_tsc;
 mod index;
 mod inputs;
 mod keyframe;
@@ -54,6 +55,7 @@ pub use exit::{CpuMode, Event, Exit, ExitKind, Instruction, Site};
 pub use header::{
     ClockMode, CpuidEntry, GuestFile, Header, Host, MemoryRegion, MsrRange, Rewrite, StandIns, Suspect,
 };
+pub use held_tsc::{HeldTsc, HeldValue};
 pub use inputs::{InputChunk, InputEncoder, scalar};
 pub use keyframe::{CHANGES_PER_BLOCK, Change, Content, Keyframe, Pages, decode_changes, encode_changes};
 pub use preemption::{Preempt, Preemption, Spread};

@@ -13,6 +13,7 @@ use crate::envelope::{BLOCK_HEADER_BYTES, BlockHeader, BlockType, FILE_HEADER_BY
 use crate::error::{Malformed, TraceError};
 use crate::exit::Site;
 use crate::header::Header;
+use crate::held_tsc::HeldTsc;
 use crate::index;
 use crate::inputs::InputChunk;
 use crate::memory::{self, PAGE_BYTES};
@@ -216,6 +217,8 @@ impl Trace {
         let skipped = self.chunks_before(exit);
         let mut places = self.places(BlockType::Inputs).skip(skipped).peekable();
         let mut expected = if skipped == 0 { 0 } else { places.peek().map_or(0, |p| p.header.first_exit) };
+        let mut held = self.places(BlockType::HeldTsc).skip(skipped);
+        let is_held = self.places(BlockType::HeldTsc).next().is_some();
         places.map(move |place| {
             let what = "inputs block";
             let first = place.header.first_exit;
@@ -223,11 +226,26 @@ impl Trace {
                 let reason = format!("it starts at exit {first}, but exit {expected} is next");
                 return Err(self.damaged(place.offset, what, reason));
             }
-            let chunk = InputChunk::decode(first, &self.payload(&place, what)?, &self.sites)
+            let mut chunk = InputChunk::decode(first, &self.payload(&place, what)?, &self.sites)
                 .map_err(|e| self.damaged(place.offset, what, e.to_string()))?;
+            if is_held {
+                chunk.held = Some(self.held_tsc(held.next(), &chunk)?);
+            }
             expected += chunk.len() as u64;
             Ok(chunk)
         })
+    }
+
+    /// What the TSC showed during a chunk.
+    fn held_tsc(&self, place: Option<BlockPlace>, inputs: &InputChunk) -> Result<HeldTsc, TraceError> {
+        let what = BlockType::HeldTsc.name();
+        let place = place.ok_or_else(|| self.damaged(self.tail(), what, "it is missing".into()))?;
+        if place.header.first_exit != inputs.first_exit {
+            let reason = "it belongs to other exits than the inputs";
+            return Err(self.damaged(place.offset, what, reason.into()));
+        }
+        HeldTsc::decode(inputs.len() as u64, &self.payload(&place, what)?)
+            .map_err(|e| self.damaged(place.offset, what, e.to_string()))
     }
 
     /// How many chunks stand before the one that holds this exit.

@@ -246,6 +246,7 @@ impl Output {
     fn write_exits(&mut self, first_exit: u64, batch: &mut Batch) -> io::Result<()> {
         let encoded = self.encoder.encode(batch);
         self.write(BlockType::Timing, encoded.first_timing, &encoded.timings)?;
+        self.write(BlockType::HeldTsc, first_exit, &encoded.held)?;
         self.write(BlockType::Digests, first_exit, &encoded.digests)?;
         self.write(BlockType::Inputs, first_exit, &encoded.inputs)
     }

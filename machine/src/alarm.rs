@@ -10,19 +10,27 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Alarm(libc::timer_t);
 
+// SAFETY: a timer's name is good in the whole process, and it goes on kicking the thread that made it, wherever the name is.
+unsafe impl Send for Alarm {}
+
 impl Alarm {
     /// An alarm of the calling thread, not set, for when that has used so much time of a processor, in the guest or outside. What other
     /// programs use while it waits for its turn does not count, so that a busy machine does the same as one that is not.
     pub fn of_this_thread() -> Result<Self, MachineError> {
-        Self::by(libc::CLOCK_THREAD_CPUTIME_ID)
+        Self::by(libc::CLOCK_THREAD_CPUTIME_ID, kick::signal())
     }
 
     /// An alarm of the calling thread, not set, for when so much time has passed, whoever used it.
     pub(crate) fn of_the_wall() -> Result<Self, MachineError> {
-        Self::by(libc::CLOCK_MONOTONIC)
+        Self::by(libc::CLOCK_MONOTONIC, kick::signal())
     }
 
-    fn by(clock: libc::clockid_t) -> Result<Self, MachineError> {
+    /// The same, that takes out the guest, and is no kick.
+    pub(crate) fn that_takes_out() -> Result<Self, MachineError> {
+        Self::by(libc::CLOCK_MONOTONIC, kick::take_out_signal())
+    }
+
+    fn by(clock: libc::clockid_t, signal: libc::c_int) -> Result<Self, MachineError> {
         kick::install();
         let mut timer = ptr::null_mut();
         // SAFETY: `event` is zeroed where it is not set, which every field allows; both pointers live through the call; gettid has no
@@ -30,7 +38,7 @@ impl Alarm {
         let result = unsafe {
             let mut event: libc::sigevent = std::mem::zeroed();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
-            event.sigev_signo = kick::signal();
+            event.sigev_signo = signal;
             event.sigev_notify_thread_id = libc::gettid();
             libc::timer_create(clock, &raw mut event, &raw mut timer)
         };

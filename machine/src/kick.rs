@@ -13,14 +13,21 @@ thread_local! {
     static IMMEDIATE_EXIT: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
     /// A kick has come and was not yet told to the handler.
     static KICKED: Cell<bool> = const { Cell::new(false) };
+    /// The guest was taken out for the machine's own sake, of which the handler is told nothing.
+    static TAKEN_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) fn signal() -> libc::c_int {
     libc::SIGRTMIN()
 }
 
-extern "C" fn on_signal(_: libc::c_int) {
-    KICKED.set(true);
+/// The signal that takes the guest out, and is no kick.
+pub(crate) fn take_out_signal() -> libc::c_int {
+    libc::SIGRTMIN() + 1
+}
+
+extern "C" fn on_signal(signal_number: libc::c_int) {
+    if signal_number == take_out_signal() { TAKEN_OUT.set(true) } else { KICKED.set(true) }
     let flag = IMMEDIATE_EXIT.get();
     if !flag.is_null() {
         // SAFETY: the pointer was set by `arm` for a mapping that outlives it (`Armed` clears it on drop), on this very
@@ -39,6 +46,7 @@ pub(crate) fn install() {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
             libc::sigaction(signal(), &raw const action, ptr::null_mut());
+            libc::sigaction(take_out_signal(), &raw const action, ptr::null_mut());
         }
     });
 }
@@ -87,6 +95,11 @@ impl Drop for Armed {
 /// Forgets kicks: KVM_RUN has returned because of one.
 pub(crate) fn take() {
     KICKED.set(false);
+}
+
+/// Whether KVM_RUN returned for the machine's own sake, and no kick has come.
+pub(crate) fn was_only_taken_out() -> bool {
+    TAKEN_OUT.take() && !KICKED.get()
 }
 
 /// Whether a kick has come that KVM_RUN has not yet returned for.

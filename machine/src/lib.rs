@@ -13,6 +13,7 @@ mod exit;
 mod features;
 mod finish;
 mod hardware_clock;
+mod held_tsc;
 mod histogram;
 mod host;
 mod ioctl;

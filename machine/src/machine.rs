@@ -6,6 +6,7 @@ mod linear;
 mod position;
 mod reach;
 mod shadow;
+mod tsc;
 mod view;
 mod walk;
 mod window;
@@ -18,6 +19,7 @@ use crate::code::CodeSegment;
 use crate::convention::Convention;
 use crate::error::{MachineError, refused};
 use crate::exit::{Exit, RunPage};
+use crate::held_tsc::HeldTsc;
 use crate::kick::{self, Armed};
 use crate::kvm::{self, CAP_SREGS2};
 use crate::memory::Memory;
@@ -97,6 +99,7 @@ pub struct Machine {
     pub(crate) code: code::Cache,
     pub(crate) finisher: Finisher,
     clock: Stopwatch,
+    held_tsc: Option<HeldTsc>,
     /// KVM may have translations of this guest, and an exit that is not complete.
     has_run: bool,
     /// What a step of a guest that was kicked came to, where that was no step.
@@ -153,6 +156,7 @@ impl Machine {
             code: code::Cache::default(),
             finisher: Finisher::new(&config.cpuid),
             clock: Stopwatch::default(),
+            held_tsc: None,
             has_run: false,
             left_over: None,
         })
@@ -210,8 +214,11 @@ impl Machine {
         let mut waits = false;
         loop {
             if !waits && !self.enter(&mut exit)? {
-                kick::take();
                 self.run.get_mut().immediate_exit = 0;
+                if kick::was_only_taken_out() {
+                    continue;
+                }
+                kick::take();
                 if handler.kicked(self)? == Control::Stop {
                     return Ok(());
                 }
@@ -234,17 +241,36 @@ impl Machine {
     #[inline(always)]
     fn enter(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         let result = if self.clock.is_on {
+            if let Some(held) = &mut self.held_tsc {
+                // Whose turn it is to wait is no matter of the exit.
+                match held.enter(&self.vcpu) {
+                    Ok(took) => self.clock.last_return += took,
+                    Err(error) => return self.entered(Err(error), exit),
+                }
+            }
             let entry = ticks();
             self.clock.spent.vmm += entry.wrapping_sub(self.clock.last_return);
             let result = ioctl::run(&mut self.vcpu);
+            if let Some(held) = &mut self.held_tsc {
+                held.left();
+            }
             let back = ticks();
             self.clock.spent.guest += back.wrapping_sub(entry);
             self.clock.last_return = back;
             result
         } else {
-            ioctl::run(&mut self.vcpu)
+            self.run_vcpu()
         };
         self.entered(result, exit)
+    }
+
+    /// KVM_RUN, whatever comes of it.
+    fn run_vcpu(&mut self) -> Result<(), Errno> {
+        let Some(held) = &mut self.held_tsc else { return ioctl::run(&mut self.vcpu) };
+        held.enter(&self.vcpu)?;
+        let result = ioctl::run(&mut self.vcpu);
+        held.left();
+        result
     }
 
     #[expect(clippy::inline_always, reason = "on the way of every exit: its result would go through memory")]
@@ -413,17 +439,6 @@ impl Machine {
             self.vcpu.clear_sync_valid_reg(SyncReg::SystemRegister);
         }
         Ok(self.code.put(segment))
-    }
-
-    /// Sets the guest's hardware TSC. Only a canary: nothing that Trapline lets a guest read may depend on it.
-    pub fn set_hardware_tsc(&mut self, value: u64) -> Result<(), MachineError> {
-        const IA32_TSC: u32 = 0x10;
-        msr::set(&self.vcpu, &[(IA32_TSC, value)])
-    }
-
-    /// The guest's hardware TSC.
-    pub fn hardware_tsc(&self) -> Result<u64, MachineError> {
-        Ok(msr::get(&self.vcpu, &[0x10])?.first().map_or(0, |(_, value)| *value))
     }
 
     /// The vCPU, for dumps and finishing.

@@ -2,6 +2,7 @@
 
 mod between;
 mod hand_off;
+mod held_tsc;
 mod interrupts;
 mod loaded;
 
@@ -13,7 +14,7 @@ use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
 use crate::loaded_code::LoadedCode;
 use crate::log::Log;
-use crate::platform::{ApicState, Claim, MsrAnswer, Platform, Request, Time};
+use crate::platform::{ApicState, Claim, IA32_TSC, MsrAnswer, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
 use crate::silence::Silence;
 use crate::snapshots::{Snapshots, Stand};
@@ -29,8 +30,6 @@ use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, Site
 const POLL_EXITS: u64 = 64;
 /// A recording with so many sites ends: every exit up to the next look around may be of a new one.
 const MOST_SITES: usize = MAX_SITES - 64 * POLL_EXITS as usize;
-/// IA32_TIME_STAMP_COUNTER (SDM vol. 4): the platform answers rewritten clock reads as it answers this MSR.
-const IA32_TSC: u32 = 0x10;
 
 pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     platform: &'a mut P,
@@ -48,6 +47,8 @@ pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     next_look: u64,
     /// From this exit on a keyframe or a checkpoint is due.
     next_snapshot: u64,
+    /// From then on the guest's TSC is to show another value; never, where it is not held.
+    next_tsc: Time,
     halted: bool,
     /// What the platform knows of the CPU's part of the local APIC.
     apic: Option<ApicState>,
@@ -103,6 +104,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             exits: 0,
             next_look: POLL_EXITS.min(max_exits.saturating_sub(1)),
             next_snapshot: u64::MAX,
+            next_tsc: Time(u64::MAX),
             halted: false,
             apic: None,
             must_settle: false,
@@ -402,6 +404,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             self.look_around()?;
         }
         let mut site = 0;
+        if let Some(numbers) = machine.take_tsc_slip() {
+            self.note_slip(machine, numbers);
+        }
         if self.log.is_some() {
             site = self.sites.number(machine, exit)?;
             if site >= self.next_site {
@@ -417,6 +422,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         if let Some(log) = &mut self.log {
             let spent = machine.take_timing();
             log.exit(site, exit, machine.registers(), spent);
+        }
+        if self.now >= self.next_tsc {
+            self.move_tsc(machine, None);
         }
         self.exits += 1;
         self.silence.note(self.exits);
@@ -482,6 +490,7 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
         }
         let Some(reason) = requested else {
             self.look_between(machine)?;
+            self.let_tsc_run_on(machine);
             // What was transferred here may have ended it.
             self.at_position = self.end.is_some();
             return Ok(if self.at_position { Control::Stop } else { Control::Continue });

@@ -7,6 +7,7 @@
 //! Where KVM does not let the TSC be moved, memory says nothing, and of registers only that they hold the time of this very exit.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{Gpa, RawExit, Registers, Unclosed};
 use trapline_machine::{HardwareClock, Machine, MachineError, ticks};
@@ -21,7 +22,8 @@ const KEPT: usize = 16;
 /// A watch over registers and memory.
 #[derive(Debug)]
 pub(crate) struct LeakWatch {
-    clock: HardwareClock,
+    /// `None`: the guest's TSC is held, and only what slips can be found.
+    clock: Option<HardwareClock>,
     /// Our own clock at the last exit that was looked at, and where the window over registers begins.
     now: u64,
     from: u64,
@@ -34,7 +36,8 @@ pub(crate) struct LeakWatch {
 impl LeakWatch {
     /// Starts watching; sets the guest's hardware TSC.
     pub(crate) fn start(machine: &mut Machine) -> Result<Self, MachineError> {
-        let clock = HardwareClock::watch(machine, CANARY)?;
+        let is_held = machine.holds_tsc();
+        let clock = if is_held { None } else { Some(HardwareClock::watch(machine, CANARY)?) };
         let (by_chance, in_registers, in_memory) = Default::default();
         Ok(Self { clock, now: 0, from: 0, by_chance, in_registers, in_memory })
     }
@@ -46,20 +49,19 @@ impl LeakWatch {
 
     /// Looks at a page before the guest runs.
     pub(crate) fn look_at_start(&mut self, content: &[u8]) {
-        if !self.clock.is_moved() {
-            return;
-        }
-        self.by_chance.extend(self.clock.to_be_shown().words(content).map(|(_, value)| value));
+        let Some(clock) = self.clock.filter(HardwareClock::is_moved) else { return };
+        self.by_chance.extend(clock.to_be_shown().words(content).map(|(_, value)| value));
     }
 
     /// Looks at the registers at exits: where RDTSC leaves its result at each, everywhere at every eighth.
     pub(crate) fn look(&mut self, first_exit: u64, exits: &[RawExit]) {
+        let Some(clock) = self.clock else { return };
         for (number, exit) in (first_exit..).zip(exits) {
-            if !self.clock.is_moved() {
+            if !clock.is_moved() {
                 self.from = self.now;
             }
             self.now += exit.spent.vmm + exit.spent.guest;
-            let shown = self.clock.between(self.from, self.now);
+            let shown = clock.between(self.from, self.now);
             let is_joined = |v: &u64| shown.holds(*v);
             // Compilers join EDX:EAX into one register.
             if shown.holds_pair(&exit.registers)
@@ -72,10 +74,18 @@ impl LeakWatch {
 
     /// Whether a register holds what the hardware clock shows at this exit, or showed not long ago.
     pub(crate) fn shows(&self, registers: &Registers) -> bool {
+        let Some(clock) = self.clock else { return false };
         let now = ticks();
-        let shown =
-            if self.clock.is_moved() { self.clock.shown() } else { self.clock.between(now - RECENT, now) };
+        let shown = if clock.is_moved() { clock.shown() } else { clock.between(now - RECENT, now) };
         shown.holds_pair(registers) || registers.general.iter().any(|value| shown.holds(*value))
+    }
+
+    /// Looks at the registers at an exit for what a TSC that is held showed all the same.
+    pub(crate) fn look_for(&mut self, numbers: &Range<u64>, exit: u64, registers: &Registers) {
+        let pair = registers.general[Registers::RDX] << 32 | registers.general[Registers::RAX] & 0xffff_ffff;
+        if numbers.contains(&pair) || registers.general.iter().any(|value| numbers.contains(value)) {
+            self.note(exit, registers.rip);
+        }
     }
 
     #[cold]
@@ -88,10 +98,8 @@ impl LeakWatch {
 
     /// Looks at a page after the last exit.
     pub(crate) fn look_at_end(&mut self, number: u64, content: &[u8]) {
-        if !self.clock.is_moved() {
-            return;
-        }
-        for (offset, value) in self.clock.shown().words(content) {
+        let Some(clock) = self.clock.filter(HardwareClock::is_moved) else { return };
+        for (offset, value) in clock.shown().words(content) {
             if self.in_memory.len() < KEPT && !self.by_chance.contains(&value) {
                 self.in_memory.push((Gpa(number * PAGE_BYTES as u64 + offset as u64), value));
             }

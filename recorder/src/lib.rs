@@ -36,6 +36,6 @@ pub use hand_off::HandOff;
 pub use input::ConsoleInput;
 pub use learned::{Learned, LearnedSites, Limit, State};
 pub use own_share::own_share;
-pub use recording::{Progress, RecordOptions, Recorder, Recording};
+pub use recording::{Progress, RecordOptions, Recorder, Recording, Tsc};
 pub use snapshots::Every;
 pub use timer::StopHandle;

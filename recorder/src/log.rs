@@ -107,6 +107,12 @@ impl Log {
         self.batch.event(event);
     }
 
+    /// Logs what the guest's TSC shows from here on: after the last exit, or a carried keyframe. If it is held, that starts before the first
+    /// exit.
+    pub(crate) fn hold_tsc(&mut self, keyframe: Option<u32>, value: u64) {
+        self.batch.hold_tsc(keyframe, value);
+    }
+
     /// Logs a checkpoint after the last exit.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         self.batch.checkpoint(checkpoint);

@@ -11,7 +11,7 @@ use crate::learn::{Watch, Watched};
 use crate::loaded_code::LoadedCode;
 use crate::log::Log;
 use crate::own_share::Timed;
-use crate::platform::Platform;
+use crate::platform::{IA32_TSC, MsrAnswer, Platform, Time};
 use crate::rewrite::Port;
 use crate::silence::{Silence, SilenceWatch};
 use crate::snapshots::{Every, Snapshots};
@@ -50,6 +50,18 @@ pub struct RecordOptions {
     pub window_is_prompt: bool,
     /// How often the complete state is written down.
     pub every: Every,
+    /// Clock reads that nothing closed.
+    pub tsc: Tsc,
+}
+
+/// What a clock read shows that nothing closed, such as a process's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tsc {
+    /// What the recorder has set: the guest's TSC stands still while the guest runs, where the host has TSC scaling.
+    #[default]
+    Held,
+    /// What the hardware counts. No replay can show it again; where it is found, that is told.
+    Free,
 }
 
 /// What a recording in progress tells.
@@ -202,6 +214,15 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         (self.machine, handler)
     }
 
+    /// Has the guest's TSC stand still at what the platform's clock shows, which is returned: where the host can, and there is one.
+    fn hold_tsc(&mut self) -> Result<Option<u64>, RecorderError> {
+        if self.options.tsc == Tsc::Free {
+            return Ok(None);
+        }
+        let MsrAnswer::Value(value) = self.platform.msr_read(Time(0), IA32_TSC) else { return Ok(None) };
+        Ok(self.machine.hold_tsc(value)?.then_some(value))
+    }
+
     /// The machine, before the recording starts.
     pub fn machine(&self) -> &Machine {
         &self.machine
@@ -209,6 +230,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
 
     /// Records until the guest or the options end it.
     pub fn record(mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Recording, RecorderError> {
+        let held = self.hold_tsc()?;
         let mut observed = None;
         if let Some(path) = &self.options.output {
             let mut open = Log::create(path, self.options.replace, self.header.tick_hz)?;
@@ -216,6 +238,9 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             let look = |page: &[u8; PAGE_BYTES]| leaks.look_at_start(page);
             let watch = open.start(&self.header, &self.start, &self.machine, self.logs_writes, look)?;
             let snapshots = Snapshots::new(watch, &self.machine, self.options.every);
+            if let Some(value) = held {
+                open.hold_tsc(None, value);
+            }
             leaks.timed_from(self.machine.start_timing());
             observed = Some((open, snapshots, leaks));
         }
@@ -236,6 +261,9 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             if let Some(code) = self.loaded_code {
                 handler.follow(code);
             }
+        }
+        if held.is_some() {
+            handler.hold_tsc();
         }
         handler.start();
         let result = self.machine.run(&mut handler);

@@ -193,6 +193,11 @@ impl Snapshots {
         Ok(Some(pages))
     }
 
+    /// Number of the keyframe that was written last.
+    pub(crate) fn last_keyframe(&self) -> Option<u32> {
+        self.keyframes.checked_sub(1)
+    }
+
     fn changed(&mut self, machine: &Machine) -> Result<Vec<(u64, u64)>, RecorderError> {
         let changed = self.watch.changed(machine)?;
         for changed in &changed {

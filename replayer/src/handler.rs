@@ -77,6 +77,8 @@ pub(crate) struct ReplayHandler<'a, O> {
     tick_hz: u64,
     history: VecDeque<(u64, u32, Vec<u8>)>,
     divergence: Option<Divergence>,
+    /// Before this many exits, and perhaps more often, the guest may have seen what its TSC was not held at.
+    slipped: Option<u64>,
     silence: Silence,
     observer: &'a mut O,
     /// The user wants no more.
@@ -122,6 +124,7 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
             tick_hz: place.tick_hz,
             history: VecDeque::with_capacity(HISTORY),
             divergence: None,
+            slipped: None,
             silence: Silence::new(options.silence),
             observer,
             stop: &options.stop,
@@ -151,6 +154,12 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
 
     /// What came of it.
     pub(crate) fn finish(mut self) -> Finished {
+        if let (Some(divergence), Some(exit)) = (&mut self.divergence, self.slipped) {
+            divergence.add_note(&format!(
+                "before exit {exit} this host was too busy to hold the guest's TSC, which may have shown a number more: \
+                 replay again"
+            ));
+        }
         Finished {
             exits: self.exits,
             divergence: self.divergence,
@@ -314,6 +323,14 @@ impl<'a, O: Observer> ReplayHandler<'a, O> {
         self.history.push_back(entry);
     }
 
+    /// The guest's TSC shows from here on what it showed in the recording: behind this exit, or this carried keyframe.
+    #[inline]
+    fn hold_tsc(&mut self, machine: &mut Machine, keyframe: Option<u32>) {
+        if let Some(value) = self.source.next_held_tsc(self.exits, keyframe) {
+            machine.set_held_tsc(value);
+        }
+    }
+
     fn print_console(&mut self, index: u64) -> Result<(), ReplayError> {
         while let Some(text) = self.console.next_if(|t| t.as_ref().map_or(true, |t| t.exit <= index)) {
             let text = text?;
@@ -370,6 +387,9 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
         if self.divergence.is_some() {
             return Ok(Flow::Settle);
         }
+        if machine.take_tsc_slip().is_some() {
+            self.slipped = Some(self.exits);
+        }
         let number = self.sites.number(machine, exit)?;
         if !std::mem::take(&mut self.awaits) && !self.goes_on(exit, number) {
             return Ok(Flow::Settle);
@@ -391,6 +411,7 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
         }
         self.remember();
         self.exits += 1;
+        self.hold_tsc(machine, None);
         if self.exits.is_multiple_of(PROGRESS_EXITS) {
             (self.progress)(Progress::Exits(self.exits));
         }

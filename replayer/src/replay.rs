@@ -150,6 +150,10 @@ pub fn replay_observed(
     Ok(replay)
 }
 
+/// What a user is to know where the TSC cannot be held.
+const RUNS_ON: &str = "in the recording the guest's TSC stood still between exits; it does not here, for this host has no TSC scaling \
+                       (KVM_CAP_TSC_CONTROL). What a process or unknown code reads of it is not what it was";
+
 /// Where to replay.
 pub(crate) struct Place<'k> {
     pub(crate) kvm: &'k Kvm,
@@ -184,7 +188,13 @@ pub(crate) fn replay_in<'t>(
     let Start { mut machine, contents, keyframe, unusable } = start;
     let next = keyframe.map_or(0, |keyframe| keyframe.number + 1);
     let memory = MemoryCheck::start(&machine, logs_writes(place.kvm)?, trace.keyframes(), contents, next)?;
-    let clock = HardwareClock::watch(&mut machine, clock_read::CANARY)?;
+    let is_held = match source.held_tsc() {
+        Some(value) => machine.hold_tsc(value)?,
+        None => false,
+    };
+    let runs_on = source.held_tsc().is_some() && !is_held;
+    let clock =
+        if is_held { None } else { Some(HardwareClock::watch(&mut machine, clock_read::CANARY)?) };
     let first_exit = source.first_exit();
     let mut handler = ReplayHandler::new(source, trace, place, memory, options, observer, progress);
     let start = trace.start_state()?;
@@ -200,7 +210,12 @@ pub(crate) fn replay_in<'t>(
     let finished = handler.finish();
     let exits = finished.exits;
     let outcome = if let Some(mut divergence) = finished.divergence {
-        divergence.clock = clock_read::place(&machine, &clock, trace)?;
+        if let Some(clock) = &clock {
+            divergence.clock = clock_read::place(&machine, clock, trace)?;
+        }
+        if runs_on {
+            divergence.add_note(RUNS_ON);
+        }
         divergence.leads = suspicion::leads(&machine, &divergence, entry);
         Outcome::Diverged(Box::new(divergence))
     } else {
@@ -213,7 +228,7 @@ pub(crate) fn replay_in<'t>(
         }
     };
     let notes = unusable.into_iter().map(|why| format!("a keyframe could not be used: {why}"));
-    let notes = notes.chain(finished.notes).collect();
+    let notes = notes.chain(finished.notes).chain(runs_on.then(|| RUNS_ON.to_owned())).collect();
     Ok(Replay {
         outcome,
         first_exit,

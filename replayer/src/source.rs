@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 use trapline_formats::digests::{Checkpoint, Compared, DigestChunk};
-use trapline_formats::{Event, InputChunk, Keyframe, Trace, TraceError};
+use trapline_formats::{Event, HeldValue, InputChunk, Keyframe, Trace, TraceError};
 
 /// A chunk of both streams.
 type Chunk = (InputChunk, DigestChunk);
@@ -26,6 +26,9 @@ pub(crate) struct Source {
     /// Events and checkpoints not yet taken. Those after the last exit of a chunk may stand in the next one.
     events: VecDeque<(u64, Event)>,
     checkpoints: VecDeque<Checkpoint>,
+    /// Values of a held TSC not yet taken, each with the exits of the trace before it; and the one that is in force.
+    held: VecDeque<HeldValue>,
+    held_at: Option<u64>,
     first_exit: u64,
 }
 
@@ -61,11 +64,14 @@ impl Source {
             lost: None,
             events: VecDeque::new(),
             checkpoints: VecDeque::new(),
+            held: VecDeque::new(),
+            held_at: None,
             first_exit: keyframe.map_or(0, |keyframe| keyframe.exit + 1),
         };
         source.look_ahead();
         if let Some(keyframe) = keyframe {
             source.skip(keyframe);
+            source.next_held_tsc(keyframe.exit + 1, keyframe.carried.then_some(keyframe.number));
         }
         source
     }
@@ -99,6 +105,7 @@ impl Source {
                 Ok(Ok(mut chunk)) => {
                     self.events.extend(chunk.0.events().map(|(exit, event)| (exit, event.clone())));
                     self.checkpoints.extend(chunk.1.checkpoints.drain(..));
+                    self.take_held_tsc(&mut chunk.0);
                     if !chunk.0.is_empty() {
                         self.next = Some(chunk);
                     }
@@ -161,6 +168,31 @@ impl Source {
     pub(crate) fn peek_event(&self) -> Option<&Event> {
         let (exit, event) = self.events.front()?;
         (*exit + 1 == self.chunk.0.first_exit + self.at as u64).then_some(event)
+    }
+
+    fn take_held_tsc(&mut self, chunk: &mut InputChunk) {
+        let Some(held) = chunk.held.take() else { return };
+        self.held_at.get_or_insert(held.first);
+        let first_exit = chunk.first_exit;
+        let count = |value: HeldValue| HeldValue { exits: first_exit + value.exits, ..value };
+        self.held.extend(held.values.into_iter().map(count));
+    }
+
+    /// What the guest's TSC shows, where it is held: where this source starts, and as far as it was taken.
+    pub(crate) fn held_tsc(&self) -> Option<u64> {
+        self.held_at
+    }
+
+    /// What the TSC shows from here on, behind so many exits or the carried keyframe of this number behind them: if that is another value.
+    #[inline]
+    pub(crate) fn next_held_tsc(&mut self, exits: u64, keyframe: Option<u32>) -> Option<u64> {
+        let here = HeldValue { exits, keyframe, value: 0 }.place();
+        let mut next = None;
+        while let Some(held) = self.held.pop_front_if(|held| held.place() <= here) {
+            next = Some(held.value);
+        }
+        self.held_at = next.or(self.held_at);
+        next
     }
 
     /// The checkpoint that goes with the next [`Event::Checkpoint`].

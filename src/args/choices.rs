@@ -19,6 +19,14 @@ pub enum Preempt {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tsc {
+    /// It stands still while the guest runs, where this host has TSC scaling.
+    Held,
+    /// It counts.
+    Free,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum By {
     /// Instruction, kind of exit, and port, address or MSR.
     Instruction,

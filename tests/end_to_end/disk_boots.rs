@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason, LateRewrite};
 use trapline_guests::{Guest, boot_measures, boot_polls};
 use trapline_machine::doctor::user_mode_can_call;
-use trapline_recorder::RecordOptions;
+use trapline_recorder::{RecordOptions, Tsc};
 use trapline_recorder::devices::virtio::{Config, disk::Disk};
 use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::pc::PcConfig;
@@ -52,7 +52,7 @@ fn boots_and_replays(clock: ClockMode) {
 fn what_measures_by_the_hardware_clock_already_goes_on_with_it_and_that_is_said() {
     let Some(host) = host() else { return };
     let disk = disk(&boot_measures());
-    let recorded = boot_own(&host, disk.path(), ClockMode::Host);
+    let recorded = boot_own_with(&host, disk.path(), ClockMode::Host, Tsc::Free);
     assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
     assert_eq!(rewritten_sectors(&recorded), [0x7c00]);
 }
@@ -101,7 +101,11 @@ fn disk(guest: &Guest) -> NamedTempFile {
 
 /// Records an assembly guest's disk to its end.
 fn boot_own(host: &Host, disk: &Path, clock: ClockMode) -> Recorded {
-    let recorded = boot(host, disk, clock, GIVEN_UP);
+    boot_own_with(host, disk, clock, Tsc::Held)
+}
+
+fn boot_own_with(host: &Host, disk: &Path, clock: ClockMode, tsc: Tsc) -> Recorded {
+    let recorded = boot_with(host, disk, clock, GIVEN_UP, tsc);
     let text = String::from_utf8_lossy(recorded.com1());
     assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said:\n{text}");
     assert!(text.contains("booted"), "it said:\n{text}");
@@ -109,11 +113,15 @@ fn boot_own(host: &Host, disk: &Path, clock: ClockMode) -> Recorded {
 }
 
 fn boot(host: &Host, disk: &Path, clock: ClockMode, until: &str) -> Recorded {
+    boot_with(host, disk, clock, until, Tsc::Held)
+}
+
+fn boot_with(host: &Host, disk: &Path, clock: ClockMode, until: &str, tsc: Tsc) -> Recorded {
     let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
     let virtio = Config { disks: vec![Disk::open(disk, false, false).unwrap()], ..Config::default() };
     let config = PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) };
     let until_console = Some(regex::bytes::Regex::new(until).unwrap());
-    let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, ..RecordOptions::default() };
+    let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, tsc, ..RecordOptions::default() };
     record_on(host, &guest, config, options)
 }
 

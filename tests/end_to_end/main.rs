@@ -12,6 +12,7 @@ mod diff;
 mod disk_boots;
 mod elsewhere;
 mod faults;
+mod held_tsc;
 mod kernels;
 mod learn;
 mod matrix;

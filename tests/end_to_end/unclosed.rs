@@ -1,10 +1,10 @@
-//! Sources that nothing closed: the recording says so, or the replay names them.
+//! Sources that nothing closed, where the TSC is not held: the recording says so, or the replay names them.
 
 use crate::support::host::{Host, host};
-use crate::support::recorded::{RAM, Recorded, record, record_loaded};
+use crate::support::recorded::{RAM, Recorded, record_flat, record_loaded};
 use crate::support::replayed::try_replay;
 use trapline_formats::{ClockMode, EndReason};
-use trapline_recorder::RecordOptions;
+use trapline_recorder::{RecordOptions, Tsc};
 use trapline_recorder::guest::flat;
 use trapline_replayer::{Divergence, ReplayOptions, What};
 
@@ -14,7 +14,7 @@ const HIDDEN: u64 = 0x9000;
 #[test]
 fn a_clock_read_that_no_disassembly_finds_is_told_at_the_end_of_the_recording() {
     let Some(host) = host() else { return };
-    let recorded = record(&host, &trapline_guests::hidden_clock_64(), ClockMode::Virtual);
+    let recorded = record(&host, &trapline_guests::hidden_clock_64());
     let sources: Vec<_> = recorded.end.unclosed.iter().map(|u| u.source.as_str()).collect();
     assert_eq!(sources, ["RDTSC"; 9], "one at each exit: the last still shows the one before");
     assert_eq!(recorded.end.unclosed[0].exit, 0);
@@ -24,14 +24,14 @@ fn a_clock_read_that_no_disassembly_finds_is_told_at_the_end_of_the_recording() 
 #[test]
 fn a_clock_read_that_left_no_trace_is_named_by_the_replay_that_differs() {
     let Some(host) = host() else { return };
-    let recorded = record(&host, &trapline_guests::hidden_bits_64(), ClockMode::Virtual);
+    let recorded = record(&host, &trapline_guests::hidden_bits_64());
     named_by_a_replay(&host, &recorded, "rdtsc");
 }
 
 #[test]
 fn a_random_number_that_no_disassembly_finds_is_named_by_the_replay_that_differs() {
     let Some(host) = host() else { return };
-    let recorded = record(&host, &trapline_guests::hidden_random_64(), ClockMode::Virtual);
+    let recorded = record(&host, &trapline_guests::hidden_random_64());
     match recorded.end.reason {
         // Hiding it in CPUID kept it from running: a replay has nothing to differ in.
         EndReason::ExitDevice(6) => {
@@ -46,8 +46,13 @@ fn a_random_number_that_no_disassembly_finds_is_named_by_the_replay_that_differs
 fn recorded_in_user_mode(host: &Host, guest: &trapline_guests::Guest) -> Recorded {
     let loaded = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits64, RAM).unwrap();
     let options =
-        RecordOptions { clock: ClockMode::Virtual, max_exits: Some(10), ..RecordOptions::default() };
+        RecordOptions { clock: ClockMode::Virtual, max_exits: Some(10), tsc: Tsc::Free, ..RecordOptions::default() };
     record_loaded(host, &loaded, options)
+}
+
+fn record(host: &Host, guest: &trapline_guests::Guest) -> Recorded {
+    let options = RecordOptions { clock: ClockMode::Virtual, tsc: Tsc::Free, ..RecordOptions::default() };
+    record_flat(host, guest, RAM, options)
 }
 
 #[test]

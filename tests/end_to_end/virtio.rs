@@ -65,7 +65,7 @@ fn disk() -> (NamedTempFile, Vec<u32>) {
 
 fn of_file(recorded: &Recorded) -> usize {
     let events = |e: &Event| matches!(e, Event::FileRead { .. });
-    Plain::read(&recorded.path).stream().iter().flat_map(|(_, _, _, e)| e.clone()).filter(events).count()
+    Plain::read(&recorded.path).stream().iter().flat_map(|(_, _, _, e, _)| e.clone()).filter(events).count()
 }
 
 #[test]

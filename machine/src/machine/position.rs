@@ -2,7 +2,7 @@
 
 use super::Machine;
 use crate::error::{MachineError, refused};
-use crate::{ioctl, kick, state};
+use crate::{kick, state};
 use kvm_bindings::{KVM_EXIT_FAIL_ENTRY, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_SHUTDOWN};
 use rustix::io::Errno;
 use trapline_formats::CpuState;
@@ -112,7 +112,7 @@ impl Machine {
         let run = self.run.get_mut();
         run.kvm_dirty_regs = 0;
         run.immediate_exit = 1;
-        let result = ioctl::run(&mut self.vcpu);
+        let result = self.run_vcpu();
         // A kick that came meanwhile wanted the flag set.
         self.run.get_mut().immediate_exit = kick::is_pending().into();
         match result {

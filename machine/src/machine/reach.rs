@@ -3,7 +3,7 @@
 use super::Machine;
 use crate::convention::decoder;
 use crate::error::{MachineError, refused};
-use crate::{ioctl, kick, state};
+use crate::{kick, state};
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 use kvm_bindings::{
     KVM_EXIT_DEBUG, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, kvm_guest_debug, kvm_guest_debug_arch,
@@ -33,7 +33,7 @@ impl Machine {
         self.has_run = true;
         let armed = self.armed.is_none().then(|| kick::arm(self.run.immediate_exit()));
         self.break_at(Some(address))?;
-        let entered = ioctl::run(&mut self.vcpu);
+        let entered = self.run_vcpu();
         self.break_at(None)?;
         drop(armed);
         if self.has_taken_kick(entered) {

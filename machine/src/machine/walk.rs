@@ -6,7 +6,7 @@ use crate::code::CodeSegment;
 use crate::convention::decoder;
 use crate::error::{MachineError, refused};
 use crate::features::MissingFeatures;
-use crate::{ioctl, kick, state};
+use crate::{kick, state};
 use kvm_bindings::KVM_EXIT_DEBUG;
 use rustix::io::Errno;
 use trapline_formats::{Gva, disassemble};
@@ -45,7 +45,7 @@ impl Machine {
             }
             // POPF ends stepping on some engines: asked for each time.
             self.single_step(true)?;
-            match ioctl::run(&mut self.vcpu) {
+            match self.run_vcpu() {
                 Ok(()) if self.run.get().exit_reason == KVM_EXIT_DEBUG => kicks = 0,
                 Err(Errno::INTR | Errno::AGAIN) if kicks < IDLE_KICKS => kicks += 1,
                 _ => break,

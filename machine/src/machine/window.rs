@@ -9,7 +9,6 @@
 use super::Machine;
 use crate::error::{MachineError, refused};
 use crate::exit::Exit;
-use crate::ioctl;
 use kvm_bindings::{KVM_EXIT_DEBUG, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, kvm_guest_debug};
 use rustix::io::Errno;
 use trapline_formats::ExitKind;
@@ -43,7 +42,7 @@ impl Machine {
         self.single_step(true)?;
         let mut entered = Ok(());
         for _ in 0..STEPS {
-            entered = ioctl::run(&mut self.vcpu);
+            entered = self.run_vcpu();
             let is_step = entered.is_ok() && self.run.get().exit_reason == KVM_EXIT_DEBUG;
             if is_step {
                 self.fetch_registers()?;

@@ -176,6 +176,7 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
             let Some(pages) = pages else { return Ok(false) };
             machine.retake(cpu)?;
             self.positions.pages += pages;
+            self.move_tsc_behind_keyframe(machine);
         }
         let end = self.clock.now();
         let cost = end.0.saturating_sub(self.now.0);

@@ -94,6 +94,7 @@ impl<O: Observer> ReplayHandler<'_, O> {
         let ns = (passed * 1_000_000_000 / u128::from(self.tick_hz.max(1))) as u64;
         let times = if came { &mut self.executed } else { &mut self.carried };
         times.note(ns);
+        self.hold_tsc(machine, Some(keyframe.number));
         Ok(())
     }
 

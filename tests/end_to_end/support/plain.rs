@@ -5,8 +5,8 @@ use trapline_formats::digests::{self, Checkpoint, Compared, DigestEncoder};
 use trapline_formats::envelope::BlockType;
 use trapline_formats::memory::{PAGE_BYTES, page_hash};
 use trapline_formats::{
-    ConsoleEncoder, ConsoleText, CpuState, End, Event, Header, InputEncoder, Keyframe, Pages, Site, Timing,
-    TimingEncoder, Trace, TraceWriter,
+    ConsoleEncoder, ConsoleText, CpuState, End, Event, Header, HeldTsc, HeldValue, InputEncoder, Keyframe,
+    Pages, Site, Timing, TimingEncoder, Trace, TraceWriter,
 };
 
 /// Exits in a chunk that is written.
@@ -19,6 +19,8 @@ pub struct Plain {
     pub start: CpuState,
     /// Pages at the start: (number, content).
     pub pages: Vec<(u64, Vec<u8>)>,
+    /// What the guest's TSC showed first, where it was held.
+    pub tsc: Option<u64>,
     pub sites: Vec<Site>,
     pub exits: Vec<PlainExit>,
     pub console: Vec<ConsoleText>,
@@ -35,6 +37,8 @@ pub struct PlainExit {
     pub fault: bool,
     pub registers: Compared,
     pub events: Vec<PlainEvent>,
+    /// What the guest's TSC showed from here on, if that is another value.
+    pub tsc: Option<u64>,
 }
 
 /// What the host did after an exit.
@@ -50,6 +54,8 @@ pub enum PlainEvent {
 pub struct PlainKeyframe {
     pub keyframe: Keyframe,
     pub pages: Vec<(u64, Vec<u8>)>,
+    /// As of an exit.
+    pub tsc: Option<u64>,
 }
 
 impl Plain {
@@ -66,8 +72,9 @@ impl Plain {
             keyframes.load(changes, |page, content| pages.push((page, content.to_vec()))).unwrap();
             pages.sort_unstable();
             let keyframe = keyframes.read(number).unwrap().unwrap();
-            PlainEvent::Keyframe(Box::new(PlainKeyframe { keyframe, pages }))
+            PlainEvent::Keyframe(Box::new(PlainKeyframe { keyframe, pages, tsc: None }))
         };
+        let mut tsc = None;
         let mut exits: Vec<PlainExit> = Vec::new();
         for chunk in trace.inputs_with_digests() {
             let (inputs, digests) = chunk.unwrap();
@@ -77,6 +84,7 @@ impl Plain {
                 fault: exit.fault,
                 registers: *registers,
                 events: Vec::new(),
+                tsc: None,
             }));
             let mut checkpoints = digests.checkpoints.into_iter();
             for (index, event) in inputs.events() {
@@ -86,11 +94,16 @@ impl Plain {
                     event => PlainEvent::Plain(event.clone()),
                 });
             }
+            if let Some(held) = &inputs.held {
+                tsc.get_or_insert(held.first);
+                held.values.iter().for_each(|value| place_of(&mut exits, inputs.first_exit, value));
+            }
         }
         Self {
             header: trace.header().clone(),
             start: trace.start_state().unwrap(),
             pages,
+            tsc,
             sites: trace.sites().to_vec(),
             exits,
             console: trace.console().flat_map(Result::unwrap).collect(),
@@ -116,8 +129,14 @@ impl Plain {
         self.console.iter().for_each(|t| console.push(t.exit, t.channel, &t.bytes));
         block(BlockType::Console, 0, console.take(0));
         let (mut inputs, mut digests) = (InputEncoder::new(), DigestEncoder::default());
+        let mut tsc = self.tsc;
         for (n, chunk) in self.exits.chunks(CHUNK).enumerate() {
-            for exit in chunk {
+            let mut held = HeldTsc { first: tsc.unwrap_or_default(), values: Vec::new() };
+            for (exits, exit) in (1..).zip(chunk) {
+                let mut hold = |keyframe, value: Option<u64>| {
+                    held.values.extend(value.map(|value| HeldValue { exits, keyframe, value }));
+                };
+                hold(None, exit.tsc);
                 inputs.exit(exit.site as u32, &self.sites[exit.site], &exit.data, exit.fault);
                 digests.exit(exit.site as u32, &digests::registers(&exit.registers));
                 for event in &exit.events {
@@ -130,11 +149,16 @@ impl Plain {
                         PlainEvent::Keyframe(plain) => {
                             let Keyframe { number, carried, .. } = plain.keyframe;
                             inputs.event(&Event::Keyframe { number, carried });
+                            hold(Some(number), plain.tsc);
                         }
                     }
                 }
             }
             let first = (n * CHUNK) as u64;
+            if tsc.is_some() {
+                tsc = Some(held.last());
+                block(BlockType::HeldTsc, first, held.encode());
+            }
             block(BlockType::Digests, first, digests.take());
             block(BlockType::Inputs, first, inputs.take());
         }
@@ -155,7 +179,7 @@ impl Plain {
     }
 
     /// What crossed inward, and what the guest did about it: all that two recordings of one guest can have in common.
-    pub fn stream(&self) -> Vec<(&Site, &[u8], bool, Vec<Event>)> {
+    pub fn stream(&self) -> Vec<(&Site, &[u8], bool, Vec<Event>, Option<u64>)> {
         let events = |exit: &PlainExit| {
             exit.events
                 .iter()
@@ -171,9 +195,23 @@ impl Plain {
         };
         self.exits
             .iter()
-            .map(|exit| (&self.sites[exit.site], exit.data.as_slice(), exit.fault, events(exit)))
+            .map(|exit| (&self.sites[exit.site], exit.data.as_slice(), exit.fault, events(exit), exit.tsc))
             .collect()
     }
+}
+
+/// Puts a value of the TSC where it stands.
+fn place_of(exits: &mut [PlainExit], first_exit: u64, held: &HeldValue) {
+    let exit = &mut exits[(first_exit + held.exits) as usize - 1];
+    let Some(number) = held.keyframe else {
+        exit.tsc = Some(held.value);
+        return;
+    };
+    let keyframe = exit.events.iter_mut().find_map(|event| match event {
+        PlainEvent::Keyframe(plain) if plain.keyframe.number == number => Some(plain),
+        _ => None,
+    });
+    keyframe.unwrap().tsc = Some(held.value);
 }
 
 fn in_blocks(pages: &[(u64, Vec<u8>)], mut write: impl FnMut(Pages)) {

@@ -451,6 +451,16 @@ guest! {
 }
 
 guest! {
+    /// Waits by clock reads that no disassembly finds, with exits.
+    hidden_wait_64, "hidden_wait.s", 64, Ends::Exit(0), Some(b"")
+}
+
+guest! {
+    /// Waits by clock reads that no disassembly finds, without an exit.
+    hidden_spin_64, "hidden_spin.s", 64, Ends::Exit(0), Some(b"")
+}
+
+guest! {
     /// A random number that no disassembly finds.
     hidden_random_64, "hidden_random.s", 64, Ends::Exit(0), Some(b"")
 }

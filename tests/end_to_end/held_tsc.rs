@@ -1,0 +1,94 @@
+//! Clock reads that nothing closes, where the guest's TSC is held: they are replayed as exactly as those that are closed.
+
+use crate::support::compare::assert_replays_exactly;
+use crate::support::host::{Extent, Host, host};
+use crate::support::plain::Plain;
+use crate::support::recorded::{RAM, Recorded, record, record_flat, record_loaded, record_preempted};
+use trapline_formats::{ClockMode, EndReason, Trace};
+use trapline_guests::{Guest, hidden_bits_64, hidden_clock_64, hidden_spin_64, hidden_wait_64, user_clock_64};
+use trapline_recorder::{RecordOptions, Tsc};
+
+/// Whether the TSC was held, which a host without TSC scaling cannot do.
+fn is_held(recorded: &Recorded) -> bool {
+    let trace = Trace::open(&recorded.path).unwrap();
+    let first = trace.inputs().next().unwrap().unwrap();
+    first.held.is_some()
+}
+
+/// Records a guest; `None` where there is nothing to be seen.
+fn recorded_held(host: &Host, guest: &Guest, clock: ClockMode) -> Option<Recorded> {
+    let recorded = record(host, guest, clock);
+    assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "{}", guest.name);
+    is_held(&recorded).then_some(recorded)
+}
+
+#[test]
+fn hidden_clock_reads_replay_exactly_under_the_host_clock() {
+    let Some(host) = host() else { return };
+    for guest in [hidden_clock_64(), hidden_bits_64(), hidden_wait_64()] {
+        let Some(recorded) = recorded_held(&host, &guest, ClockMode::Host) else { return };
+        assert_eq!(recorded.end.unclosed, [], "{}", guest.name);
+        assert_replays_exactly(&host, &recorded);
+    }
+}
+
+#[test]
+fn hidden_clock_reads_replay_exactly_and_record_identically_under_the_virtual_clock() {
+    let Some(host) = host() else { return };
+    if Extent::of_environment() == Extent::Quick {
+        return;
+    }
+    for guest in [hidden_clock_64(), hidden_wait_64()] {
+        let Some(recorded) = recorded_held(&host, &guest, ClockMode::Virtual) else { return };
+        assert_eq!(recorded.end.unclosed, [], "{}", guest.name);
+        assert_replays_exactly(&host, &recorded);
+        let again = record(&host, &guest, ClockMode::Virtual);
+        assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
+    }
+}
+
+#[test]
+fn hidden_clock_reads_replay_exactly_with_interrupts_between_exits() {
+    let Some(host) = host() else { return };
+    let recorded = record_preempted(&host, &hidden_wait_64(), RAM);
+    if is_held(&recorded) {
+        assert_eq!(recorded.end.unclosed, []);
+        assert_replays_exactly(&host, &recorded);
+    }
+}
+
+#[test]
+fn clock_reads_of_user_mode_replay_exactly() {
+    let Some(host) = host() else { return };
+    let guest = user_clock_64();
+    let loaded = crate::support::recorded::loaded(&guest, RAM);
+    let recorded = record_loaded(
+        &host,
+        &loaded,
+        RecordOptions { max_exits: Some(2000), ..RecordOptions::default() },
+    );
+    assert_eq!(recorded.end.reason, EndReason::MaxExits);
+    if is_held(&recorded) {
+        assert_eq!(recorded.end.unclosed, []);
+        assert_replays_exactly(&host, &recorded);
+    }
+}
+
+/// It would wait for ever for a TSC that stands still. What it saw of one that did not, is told.
+#[test]
+fn a_guest_that_waits_for_its_tsc_without_an_exit_goes_on_and_that_is_said() {
+    let Some(host) = host() else { return };
+    let recorded = record(&host, &hidden_spin_64(), ClockMode::Host);
+    assert_eq!(recorded.end.reason, EndReason::ExitDevice(0));
+    assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
+    assert_eq!(recorded.end.unclosed[0].exit, 0);
+}
+
+#[test]
+fn a_tsc_that_is_to_be_free_is_not_held() {
+    let Some(host) = host() else { return };
+    let options = RecordOptions { tsc: Tsc::Free, ..RecordOptions::default() };
+    let recorded = record_flat(&host, &hidden_clock_64(), RAM, options);
+    assert!(!is_held(&recorded));
+    assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
+}
