@@ -1,5 +1,6 @@
 //! Clock reads that nothing closes, where the guest's TSC is held: they are replayed as exactly as those that are closed.
 
+use kvm_ioctls::Cap;
 use crate::support::compare::assert_replays_exactly;
 use crate::support::host::{Extent, Host, host};
 use crate::support::plain::Plain;
@@ -8,18 +9,23 @@ use trapline_formats::{ClockMode, EndReason, Trace};
 use trapline_guests::{Guest, hidden_bits_64, hidden_clock_64, hidden_spin_64, hidden_wait_64, user_clock_64};
 use trapline_recorder::{RecordOptions, Tsc};
 
-/// Whether the TSC was held, which a host without TSC scaling cannot do.
-fn is_held(recorded: &Recorded) -> bool {
+/// Whether the TSC was held: as this host can.
+fn is_held(host: &Host, recorded: &Recorded) -> bool {
+    let is_held = says_that_it_was_held(recorded);
+    assert_eq!(is_held, host.kvm.check_extension(Cap::TscControl));
+    is_held
+}
+
+fn says_that_it_was_held(recorded: &Recorded) -> bool {
     let trace = Trace::open(&recorded.path).unwrap();
-    let first = trace.inputs().next().unwrap().unwrap();
-    first.held.is_some()
+    trace.inputs().next().unwrap().unwrap().held.is_some()
 }
 
 /// Records a guest; `None` where there is nothing to be seen.
 fn recorded_held(host: &Host, guest: &Guest, clock: ClockMode) -> Option<Recorded> {
     let recorded = record(host, guest, clock);
     assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "{}", guest.name);
-    is_held(&recorded).then_some(recorded)
+    is_held(host, &recorded).then_some(recorded)
 }
 
 #[test]
@@ -51,7 +57,7 @@ fn hidden_clock_reads_replay_exactly_and_record_identically_under_the_virtual_cl
 fn hidden_clock_reads_replay_exactly_with_interrupts_between_exits() {
     let Some(host) = host() else { return };
     let recorded = record_preempted(&host, &hidden_wait_64(), RAM);
-    if is_held(&recorded) {
+    if is_held(&host, &recorded) {
         assert_eq!(recorded.end.unclosed, []);
         assert_replays_exactly(&host, &recorded);
     }
@@ -68,7 +74,7 @@ fn clock_reads_of_user_mode_replay_exactly() {
         RecordOptions { max_exits: Some(2000), ..RecordOptions::default() },
     );
     assert_eq!(recorded.end.reason, EndReason::MaxExits);
-    if is_held(&recorded) {
+    if is_held(&host, &recorded) {
         assert_eq!(recorded.end.unclosed, []);
         assert_replays_exactly(&host, &recorded);
     }
@@ -89,6 +95,6 @@ fn a_tsc_that_is_to_be_free_is_not_held() {
     let Some(host) = host() else { return };
     let options = RecordOptions { tsc: Tsc::Free, ..RecordOptions::default() };
     let recorded = record_flat(&host, &hidden_clock_64(), RAM, options);
-    assert!(!is_held(&recorded));
+    assert!(!says_that_it_was_held(&recorded));
     assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
 }
