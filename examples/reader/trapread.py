@@ -4,8 +4,7 @@
 usage: trapread.py run.trap            everything in it, as one JSON object (SPEC.md, appendix B)
        trapread.py run.trap --exits    a line for each exit, as `trapline inspect run.trap --exits 0.. --json`
 """
-import json, struct, sys
-import zstandard
+import functools, json, struct, sys, zstandard
 
 # SPEC.md 4: postcard. Types: U8, U (unsigned), I (signed), S (text), F (bool); [T], (T, ...), {field: T}, Opt, Enum.
 U8, U, I, S, F = "u8", "u", "i", "s", "f"
@@ -81,11 +80,7 @@ class Bytes:
 TABLE = list(range(256))
 for _ in range(8):
     TABLE = [crc >> 1 ^ 0x82F63B78 * (crc & 1) for crc in TABLE]
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF
+def crc32c(data): return functools.reduce(lambda crc, byte: crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF], data, 0xFFFFFFFF) ^ 0xFFFFFFFF
 
 def blocks(file):
     """SPEC.md 2 and 3: (type, flags, first exit, payload) of each block."""
@@ -100,7 +95,7 @@ def blocks(file):
             return print(f"the file ends inside the block at byte {at:#x}", file=sys.stderr)
         assert magic == b"TRPB" and crc == crc32c(head[:28]) and flags < 4, f"no block of version 1 at byte {at:#x}"
         assert payload_crc == crc32c(payload), f"the block at byte {at:#x} is damaged"
-        assert kind in range(1, 15) or not flags & 2, f"the block at byte {at:#x} is needed and of unknown type {kind}"
+        assert kind in range(1, 16) or not flags & 2, f"the block at byte {at:#x} is needed and of unknown type {kind}"
         if flags & 1:
             payload = zstandard.ZstdDecompressor().decompress(payload, max_output_size=raw)
         yield kind, flags, first, Bytes(payload)
@@ -178,6 +173,11 @@ def read(file):
                     t["changes"].append((number, page, hash_, content))
             case 12: t["keyframes"].append(data.value(KEYFRAME))
             case 13: t["index"] = data.varint()
+            case 15:
+                t.setdefault("tsc", []).append((first, None, value := data.varint()))
+                while data.more():
+                    first, behind, value = first + data.varint(), data.varint(), data.delta(value)
+                    t["tsc"].append((first, behind, value))
     return t
 
 def exit_lines(t):

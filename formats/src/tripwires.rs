@@ -25,7 +25,7 @@ fixed! {
     BlockType::Header => 1, BlockType::StartState => 2, BlockType::Memory => 3, BlockType::Sites => 4,
     BlockType::Inputs => 5, BlockType::Timing => 6, BlockType::Digests => 7, BlockType::Console => 8,
     BlockType::End => 9, BlockType::Contents => 10, BlockType::Changes => 11, BlockType::Keyframe => 12,
-    BlockType::Index => 13, BlockType::IndexPlace => 14,
+    BlockType::Index => 13, BlockType::IndexPlace => 14, BlockType::HeldTsc => 15,
     ExitKind::PortRead => 0, ExitKind::PortWrite => 1, ExitKind::MmioRead => 2, ExitKind::MmioWrite => 3,
     ExitKind::MsrRead => 4, ExitKind::MsrWrite => 5, ExitKind::Halt => 6, ExitKind::InterruptWindow => 7,
     ExitKind::SetTpr => 8, ExitKind::ClockRead => 9, ExitKind::Shutdown => 10, ExitKind::Unfinished => 11,

@@ -101,6 +101,8 @@ fn payload_seed(block: &Piece) -> Option<(&'static str, Vec<u8>)> {
         BlockType::Inputs => ("inputs", at_exit()),
         BlockType::Timing => ("timing", payload),
         BlockType::Console => ("console", at_exit()),
+        // As many exits as any chunk may have.
+        BlockType::HeldTsc => ("held_tsc", ExitsInput { first_exit: 1 << 18, chunk: &payload }.bytes()),
         BlockType::End => ("ends", payload),
         BlockType::Changes => ("changes", payload),
         BlockType::Keyframe => ("keyframes", payload),

@@ -5,15 +5,17 @@ use std::fmt::Write;
 use std::path::Path;
 use trapline_formats::envelope::{BLOCK_HEADER_BYTES, BlockType, decode_payload};
 use trapline_formats::memory::PAGE_BYTES;
-use trapline_formats::{Content, Event, Trace, decode_changes};
+use trapline_formats::{Content, Event, HeldTsc, Trace, decode_changes};
 
 /// All that can be read of a trace.
 pub fn dump(path: &Path) -> Value {
     let trace = Trace::open(path).unwrap();
     let (mut exits, mut events, mut registers, mut checkpoints) = (vec![], vec![], vec![], vec![]);
+    let mut tsc = Vec::new();
     for chunk in trace.inputs_with_digests() {
         let (inputs, digests) = chunk.unwrap();
         exits.extend(inputs.exits().map(|e| json!([e.site, hex(e.data), e.fault])));
+        tsc.extend(inputs.held.iter().flat_map(|held| held_json(inputs.first_exit, held)));
         events.extend(inputs.events().map(|(exit, event)| json!([exit, event_json(event)])));
         registers.extend(digests.registers);
         checkpoints.extend(digests.checkpoints);
@@ -23,7 +25,7 @@ pub fn dump(path: &Path) -> Value {
     let texts = trace.console().flat_map(Result::unwrap);
     let keyframes = trace.keyframes();
     let (contents, changes) = keyframe_memory(path, &trace);
-    json!({
+    let mut dump = json!({
         "blocks": trace.blocks().iter().map(|b| json!([b.header.kind, b.header.flags, b.header.raw, b.header.first_exit])).collect::<Vec<_>>(),
         "header": trace.header(),
         "start_state": trace.start_state().unwrap(),
@@ -40,7 +42,21 @@ pub fn dump(path: &Path) -> Value {
         "keyframes": (0..keyframes.len()).map(|n| keyframes.read(n).unwrap().unwrap()).collect::<Vec<_>>(),
         "end": trace.end(),
         "index": trace.has_index().then(|| trace.blocks().len() - 2),
-    })
+    });
+    if !tsc.is_empty() {
+        dump["tsc"] = json!(tsc);
+    }
+    dump
+}
+
+/// What the TSC showed in a chunk: exits before it, what it stands behind, and the value.
+fn held_json(first_exit: u64, held: &HeldTsc) -> Vec<Value> {
+    let mut all = vec![json!([first_exit, Value::Null, held.first])];
+    all.extend(held.values.iter().map(|value| {
+        let (exits, behind) = value.place();
+        json!([first_exit + exits, behind, value.value])
+    }));
+    all
 }
 
 /// What keyframes change, as it stands in the file.

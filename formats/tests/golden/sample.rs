@@ -19,15 +19,41 @@ pub const EXITS: usize = ExitKind::ALL.len() + 2;
 type Sample = (&'static str, fn(&Path));
 
 /// All samples.
-pub const ALL: [Sample; 3] =
-    [("every_kind", every_kind), ("truncated", truncated), ("unknown_block", unknown_block)];
+pub const ALL: [Sample; 4] = [
+    ("every_kind", every_kind),
+    ("held_tsc", held_tsc),
+    ("truncated", truncated),
+    ("unknown_block", unknown_block),
+];
 
 /// Every kind of exit, every event, two keyframes, an index.
 fn every_kind(path: &Path) {
     let mut writer = TraceWriter::create(path, true).unwrap();
     write_start(&mut writer);
-    write_exits(&mut writer);
+    write_exits(&mut writer, batch());
     write_end(&mut writer);
+    writer.finish().unwrap();
+}
+
+/// The same, with a TSC that is held: behind the start, an exit and a carried keyframe, and in a second chunk, which has one exit.
+fn held_tsc(path: &Path) {
+    let mut writer = TraceWriter::create(path, true).unwrap();
+    write_start(&mut writer);
+    let mut all = Batch::with_room(EXITS);
+    all.hold_tsc(None, 1 << 40);
+    note_exits(&mut all, |batch| {
+        batch.hold_tsc(None, (1 << 40) + 2_596_122);
+        batch.hold_tsc(Some(1), (1 << 40) + 9_000_000);
+    });
+    write_exits(&mut writer, all);
+    let mut last = Batch::with_room(1);
+    *last.next_exit() = RawExit { site: 0, value: 1, ..RawExit::default() };
+    last.hold_tsc(None, (1 << 40) + 8_999_999);
+    writer.exits(EXITS as u64, last).unwrap();
+    writer.last_timing().unwrap();
+    let end = End { exits: EXITS as u64 + 1, ..end() };
+    writer.block(BlockType::End, end.exits, bytes(&end)).unwrap();
+    writer.index().unwrap();
     writer.finish().unwrap();
 }
 
@@ -86,7 +112,7 @@ fn write_start(writer: &mut TraceWriter) {
     writer.start_memory(pages(&[(0, 1), (8, 2)])).unwrap();
 }
 
-fn write_exits(writer: &mut TraceWriter) {
+fn write_exits(writer: &mut TraceWriter, batch: Batch) {
     writer.sites(0, sites()).unwrap();
     let mut console = trapline_formats::ConsoleEncoder::default();
     console.push(1, 0, b"hello\r\n");
@@ -96,11 +122,11 @@ fn write_exits(writer: &mut TraceWriter) {
         writer.keyframe_pages(2, pages(changed)).unwrap();
         writer.keyframe(keyframe(number, changed.len() as u64)).unwrap();
     }
-    writer.exits(0, batch()).unwrap();
-    writer.last_timing().unwrap();
+    writer.exits(0, batch).unwrap();
 }
 
 fn write_end(writer: &mut TraceWriter) {
+    writer.last_timing().unwrap();
     writer.block(BlockType::End, EXITS as u64, bytes(&end())).unwrap();
     writer.index().unwrap();
 }
@@ -143,6 +169,12 @@ fn sites() -> Vec<Site> {
 /// An exit at each site, the first one twice, and events between them.
 fn batch() -> Batch {
     let mut batch = Batch::with_room(EXITS);
+    note_exits(&mut batch, |_| {});
+    batch
+}
+
+/// Notes them, and `more` where the events are.
+fn note_exits(batch: &mut Batch, more: impl Fn(&mut Batch)) {
     let sites = sites();
     let mut events = events();
     for number in (0..sites.len()).chain([0]) {
@@ -168,9 +200,9 @@ fn batch() -> Batch {
                 batch.checkpoint(Checkpoint { exit: 2, cpu: state(4), memory: digest });
             }
             events.drain(..).for_each(|event| batch.event(event));
+            more(batch);
         }
     }
-    batch
 }
 
 /// Every event but the checkpoint.
