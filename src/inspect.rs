@@ -37,6 +37,8 @@ struct Counts {
     exits: u64,
     events: BTreeMap<&'static str, u64>,
     by_kind: BTreeMap<&'static str, u64>,
+    /// So often the guest's TSC was moved on, where it was held.
+    held_tsc: Option<u64>,
     error: Option<String>,
 }
 
@@ -52,6 +54,9 @@ impl Counts {
                 }
             };
             counts.exits += chunk.len() as u64;
+            if let Some(held) = &chunk.held {
+                *counts.held_tsc.get_or_insert(0) += held.values.len() as u64;
+            }
             for exit in chunk.exits() {
                 *counts.by_kind.entry(trace.sites()[exit.site as usize].kind.name()).or_default() += 1;
             }
@@ -113,6 +118,9 @@ fn overview(trace: &Trace, damage: Option<&Damage>, verbose: u8, out: &mut impl 
     writeln!(out, "  entered as    {}, clock {:?}", safe::text(&header.entry), header.clock)?;
     if header.preempt == Preempt::Positions {
         writeln!(out, "  interrupts    after exits, and at positions between them")?;
+    }
+    if let Some(moved) = counts.held_tsc {
+        writeln!(out, "  TSC           held, and moved on {moved} times")?;
     }
     for file in &header.files {
         writeln!(
@@ -251,6 +259,7 @@ fn overview_json(trace: &Trace, damage: Option<&Damage>) -> Value {
         "sites": trace.sites().len(),
         "exits_by_kind": counts.by_kind,
         "events": counts.events,
+        "held_tsc_moves": counts.held_tsc,
         "blocks": blocks,
     })
 }

@@ -239,7 +239,8 @@ fn network(counts: &Counts, quiet: bool) {
 /// What may close a source that executed unclosed, in a guest with so many suspects.
 pub fn what_to_try(suspects: usize) -> String {
     if suspects == 0 {
-        return "nothing in the image looks like it: it stands in code that was loaded, unpacked or made while the guest ran"
+        return "nothing in the image looks like it: it stands in code that was loaded, unpacked or made while the guest ran, or \
+                belongs to a process; on a host with TSC scaling (`trapline doctor`) the guest's TSC can be held still"
             .into();
     }
     format!(

@@ -197,7 +197,8 @@ impl BatchEncoder {
 
     fn held(&mut self, mut values: Vec<HeldValue>) -> Vec<u8> {
         // The first of all says what it begins with.
-        let begin = if self.held.is_none() && !values.is_empty() { Some(values.remove(0).value) } else { None };
+        let begin =
+            if self.held.is_none() && !values.is_empty() { Some(values.remove(0).value) } else { None };
         let Some(first) = self.held.or(begin) else { return Vec::new() };
         let chunk = HeldTsc { first, values };
         self.held = Some(chunk.last());

@@ -86,7 +86,9 @@ pub(crate) struct HeldTsc {
 impl HeldTsc {
     /// Holds the TSC at this value. `None`: this host has no TSC scaling, or another one than its documentation says.
     pub(crate) fn start(vcpu: &VcpuFd, value: u64) -> Result<Option<Self>, MachineError> {
-        let (Ok(host_khz), Ok(())) = (vcpu.get_tsc_khz(), vcpu.set_tsc_khz(SLOWEST_KHZ)) else { return Ok(None) };
+        let (Ok(host_khz), Ok(())) = (vcpu.get_tsc_khz(), vcpu.set_tsc_khz(SLOWEST_KHZ)) else {
+            return Ok(None);
+        };
         let scale = Scale::slowest(host_khz);
         if ioctl::set_tsc_offset(vcpu, 0).is_err() || !is_as_calculated(vcpu, scale)? {
             vcpu.set_tsc_khz(host_khz).map_err(refused("KVM_SET_TSC_KHZ"))?;
@@ -208,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_product_comes_when_it_is_said_and_not_a_tick_before() {
-        for (host_khz, fraction_bits) in [(2_999_998u32, 48), (2_999_998, 32), (100_000, 48), (4_200_000, 32)] {
+        for (host_khz, fraction_bits) in [(2_999_998u32, 48), (2_999_998, 32), (100_000, 48), (4_200_000, 32)]
+        {
             let scale = Scale { ratio: (1 << fraction_bits) / u64::from(host_khz), fraction_bits };
             for host in [1, 12_345_678, 1 << 40, (1 << 50) + 77] {
                 let next = scale.product(host) + 1;

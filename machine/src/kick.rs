@@ -27,7 +27,11 @@ pub(crate) fn take_out_signal() -> libc::c_int {
 }
 
 extern "C" fn on_signal(signal_number: libc::c_int) {
-    if signal_number == take_out_signal() { TAKEN_OUT.set(true) } else { KICKED.set(true) }
+    if signal_number == take_out_signal() {
+        TAKEN_OUT.set(true)
+    } else {
+        KICKED.set(true)
+    }
     let flag = IMMEDIATE_EXIT.get();
     if !flag.is_null() {
         // SAFETY: the pointer was set by `arm` for a mapping that outlives it (`Armed` clears it on drop), on this very

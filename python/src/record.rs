@@ -14,7 +14,7 @@ use trapline_machine::open_and_probe;
 use trapline_recorder::devices::virtio;
 use trapline_recorder::guest::Boot;
 use trapline_recorder::pc::{Pc, PcConfig};
-use trapline_recorder::{ConsoleInput, LearnedSites, RecordOptions, Recorder, RecorderError};
+use trapline_recorder::{ConsoleInput, LearnedSites, RecordOptions, Recorder, RecorderError, Tsc};
 
 /// What to record and until when: as the flags of the command line.
 #[derive(FromPyObject)]
@@ -24,6 +24,7 @@ pub struct RecordFlags {
     replace: bool,
     clock: String,
     preempt: String,
+    tsc: String,
     timeout: Option<f64>,
     max_exits: Option<u64>,
     until_console: Option<String>,
@@ -60,6 +61,13 @@ impl RecordFlags {
                 other => {
                     let message = format!("preempt={other:?}: choose exits or positions");
                     return Err(PyValueError::new_err(message));
+                }
+            },
+            tsc: match self.tsc.as_str() {
+                "held" => Tsc::Held,
+                "free" => Tsc::Free,
+                other => {
+                    return Err(PyValueError::new_err(format!("tsc={other:?}: choose held or free")));
                 }
             },
             timeout: timeout.map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?,

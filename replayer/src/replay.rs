@@ -193,8 +193,7 @@ pub(crate) fn replay_in<'t>(
         None => false,
     };
     let runs_on = source.held_tsc().is_some() && !is_held;
-    let clock =
-        if is_held { None } else { Some(HardwareClock::watch(&mut machine, clock_read::CANARY)?) };
+    let clock = if is_held { None } else { Some(HardwareClock::watch(&mut machine, clock_read::CANARY)?) };
     let first_exit = source.first_exit();
     let mut handler = ReplayHandler::new(source, trace, place, memory, options, observer, progress);
     let start = trace.start_state()?;

@@ -12,10 +12,10 @@ use tempfile::NamedTempFile;
 use trapline_formats::{ClockMode, EndReason, LateRewrite};
 use trapline_guests::{Guest, boot_measures, boot_polls};
 use trapline_machine::doctor::user_mode_can_call;
-use trapline_recorder::{RecordOptions, Tsc};
 use trapline_recorder::devices::virtio::{Config, disk::Disk};
 use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::pc::PcConfig;
+use trapline_recorder::{RecordOptions, Tsc};
 use trapline_replayer::ReplayOptions;
 
 const RAM: u64 = 64 << 20;
@@ -121,7 +121,8 @@ fn boot_with(host: &Host, disk: &Path, clock: ClockMode, until: &str, tsc: Tsc) 
     let virtio = Config { disks: vec![Disk::open(disk, false, false).unwrap()], ..Config::default() };
     let config = PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) };
     let until_console = Some(regex::bytes::Regex::new(until).unwrap());
-    let options = RecordOptions { clock, timeout: Some(LIMIT), until_console, tsc, ..RecordOptions::default() };
+    let options =
+        RecordOptions { clock, timeout: Some(LIMIT), until_console, tsc, ..RecordOptions::default() };
     record_on(host, &guest, config, options)
 }
 

@@ -1,13 +1,20 @@
 //! Clock reads that nothing closes, where the guest's TSC is held: they are replayed as exactly as those that are closed.
 
-use kvm_ioctls::Cap;
 use crate::support::compare::assert_replays_exactly;
 use crate::support::host::{Extent, Host, host};
 use crate::support::plain::Plain;
-use crate::support::recorded::{RAM, Recorded, record, record_flat, record_loaded, record_preempted};
+use crate::support::recorded::{
+    RAM, Recorded, record, record_every, record_flat, record_loaded, record_preempted,
+};
+use crate::support::replayed::try_replay;
+use kvm_ioctls::Cap;
+use std::num::NonZeroU64;
 use trapline_formats::{ClockMode, EndReason, Trace};
-use trapline_guests::{Guest, hidden_bits_64, hidden_clock_64, hidden_spin_64, hidden_wait_64, user_clock_64};
-use trapline_recorder::{RecordOptions, Tsc};
+use trapline_guests::{
+    Guest, hidden_bits_64, hidden_clock_64, hidden_spin_64, hidden_wait_64, user_clock_64,
+};
+use trapline_recorder::{Every, RecordOptions, Tsc};
+use trapline_replayer::ReplayOptions;
 
 /// Whether the TSC was held: as this host can.
 fn is_held(host: &Host, recorded: &Recorded) -> bool {
@@ -68,16 +75,48 @@ fn clock_reads_of_user_mode_replay_exactly() {
     let Some(host) = host() else { return };
     let guest = user_clock_64();
     let loaded = crate::support::recorded::loaded(&guest, RAM);
-    let recorded = record_loaded(
-        &host,
-        &loaded,
-        RecordOptions { max_exits: Some(2000), ..RecordOptions::default() },
-    );
+    let recorded =
+        record_loaded(&host, &loaded, RecordOptions { max_exits: Some(2000), ..RecordOptions::default() });
     assert_eq!(recorded.end.reason, EndReason::MaxExits);
     if is_held(&host, &recorded) {
         assert_eq!(recorded.end.unclosed, []);
         assert_replays_exactly(&host, &recorded);
     }
+}
+
+#[test]
+fn a_replay_that_starts_in_the_middle_shows_what_the_tsc_showed_there() {
+    let Some(host) = host() else { return };
+    let every = NonZeroU64::new(16).unwrap();
+    let every = Every { keyframe: Some(every), digest: every };
+    let recorded = record_every(&host, &hidden_wait_64(), ClockMode::Virtual, every);
+    if !is_held(&host, &recorded) {
+        return;
+    }
+    for from in (0..recorded.end.exits).step_by(recorded.end.exits as usize / 7) {
+        let options = ReplayOptions { from: Some(from), ..ReplayOptions::default() };
+        let replayed =
+            try_replay(&host, &recorded.path, &options).unwrap_or_else(|d| panic!("from {from}: {d}"));
+        assert_eq!(replayed.exits, recorded.end.exits);
+    }
+}
+
+/// The checker, checked: a value that is not the recorded one is seen where the guest shows it.
+#[test]
+fn a_value_of_the_tsc_that_is_another_than_recorded_is_found_at_the_next_exit() {
+    let Some(host) = host() else { return };
+    let recorded = record(&host, &hidden_wait_64(), ClockMode::Virtual);
+    if !is_held(&host, &recorded) {
+        return;
+    }
+    let mut plain = Plain::read(&recorded.path);
+    let (moved, exit) =
+        plain.exits.iter_mut().enumerate().filter(|(_, exit)| exit.tsc.is_some()).nth(1).unwrap();
+    exit.tsc = exit.tsc.map(|value| value + 1);
+    plain.write(&recorded.path);
+    let divergence = try_replay(&host, &recorded.path, &ReplayOptions::default()).err().unwrap();
+    assert_eq!(divergence.exit, moved as u64 + 1, "{divergence}");
+    assert!(divergence.differences.iter().any(|d| d.name == "RAX"), "{divergence}");
 }
 
 /// It would wait for ever for a TSC that stands still. What it saw of one that did not, is told.

@@ -4,8 +4,8 @@ use crate::support::host::{Host, host};
 use crate::support::recorded::{RAM, Recorded, record_flat, record_loaded};
 use crate::support::replayed::try_replay;
 use trapline_formats::{ClockMode, EndReason};
-use trapline_recorder::{RecordOptions, Tsc};
 use trapline_recorder::guest::flat;
+use trapline_recorder::{RecordOptions, Tsc};
 use trapline_replayer::{Divergence, ReplayOptions, What};
 
 /// Where the guests write the code that no disassembly finds.
@@ -45,8 +45,12 @@ fn a_random_number_that_no_disassembly_finds_is_named_by_the_replay_that_differs
 /// Such a guest makes exits for ever.
 fn recorded_in_user_mode(host: &Host, guest: &trapline_guests::Guest) -> Recorded {
     let loaded = flat::from_bytes(guest.image.to_vec(), flat::Mode::Bits64, RAM).unwrap();
-    let options =
-        RecordOptions { clock: ClockMode::Virtual, max_exits: Some(10), tsc: Tsc::Free, ..RecordOptions::default() };
+    let options = RecordOptions {
+        clock: ClockMode::Virtual,
+        max_exits: Some(10),
+        tsc: Tsc::Free,
+        ..RecordOptions::default()
+    };
     record_loaded(host, &loaded, options)
 }
 

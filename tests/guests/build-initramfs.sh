@@ -1,8 +1,10 @@
 #!/bin/sh
 # Makes the file systems that the Linux guests boot with. But for the disk, the same bytes wherever they are made.
 #
-# usage: build-initramfs.sh DIRECTORY BUSYBOX
+# usage: build-initramfs.sh DIRECTORY BUSYBOX DYNAMIC
 #   DIRECTORY/shell.cpio.gz           init.sh under that busybox: processes, signals, sleeps, then power-off or reboot
+#   DIRECTORY/dynamic.cpio.gz         the same, and beside it DYNAMIC: a folder with another busybox, linked dynamically, its loader
+#                                     and its libraries; the loader reads the TSC whenever it starts a program
 #   DIRECTORY/first-process.cpio.gz   first_process.s alone: user mode without a system call
 #   DIRECTORY/devices.cpio.gz         devices.sh under that busybox: a disk, random numbers, power-off
 #   DIRECTORY/disk.img                an ext4 disk for devices.sh; with first_process.s as its /sbin/init, also a root
@@ -10,7 +12,8 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/debian.sh"
-out=${1:?usage: build-initramfs.sh DIRECTORY BUSYBOX}; busybox=${2:?usage: build-initramfs.sh DIRECTORY BUSYBOX}
+usage='usage: build-initramfs.sh DIRECTORY BUSYBOX DYNAMIC'
+out=${1:?$usage}; busybox=${2:?$usage}; dynamic=${3:?$usage}
 PATH=$PATH:/sbin:/usr/sbin
 need cpio cpio; need gcc gcc; need mke2fs e2fsprogs
 install_missing 'building the initial file systems'
@@ -30,6 +33,13 @@ with_busybox() { # ROOT INIT
 }
 with_busybox "$work/shell" "$here/init.sh"
 pack "$work/shell" shell.cpio.gz
+mkdir -p "$work/dynamic/dynamic" "$work/dynamic/lib64" "$work/dynamic/lib/x86_64-linux-gnu"
+install -m 755 "$dynamic/busybox" "$work/dynamic/dynamic/busybox"
+install -m 755 "$dynamic/ld-linux-x86-64.so.2" "$work/dynamic/lib64/"
+install -m 644 "$dynamic/libc.so.6" "$dynamic/libresolv.so.2" "$work/dynamic/lib/x86_64-linux-gnu/"
+pack "$work/dynamic" dynamic.cpio.gz
+# Linux unpacks one archive after the other.
+cat "$out/shell.cpio.gz" "$out/dynamic.cpio.gz" > "$out/.dynamic.cpio.gz"; mv "$out/.dynamic.cpio.gz" "$out/dynamic.cpio.gz"
 with_busybox "$work/devices" "$here/devices.sh"
 pack "$work/devices" devices.cpio.gz
 

@@ -12,7 +12,8 @@
 #   linux-debug  linux-debug/...: with DWARF, ORC and KASLR     the same
 #   cloud        cloud/vmlinuz: Debian's kernel for clouds      what the Debian package linux-image-cloud-amd64 depends on
 #   busybox      busybox: a user space in one static program    Debian package busybox-static
-#   initramfs    shell.cpio.gz, first-process.cpio.gz, devices.cpio.gz, disk.img: file systems for Linux, by build-initramfs.sh
+#   initramfs    shell.cpio.gz, dynamic.cpio.gz, first-process.cpio.gz, devices.cpio.gz, disk.img: file systems for Linux, by build-initramfs.sh
+#   dynamic      dynamic/...: a busybox that is linked dynamically, and what it needs   Debian packages busybox, libc6
 #   boot-disk    boot.img: a disk from which SYSLINUX boots that Linux, by build-boot-disk.sh
 # into $TRAPLINE_GUESTS, or target/guests of this checkout. What is there already is left alone (what a script here
 # builds is built again when the script changed); delete a file to get it anew.
@@ -51,7 +52,7 @@ lab_has() { # FILE NAME: the lab has downloaded the same packages, where it has 
 }
 
 # A guest is a function of its name here (+ and - as _) and a word in these lists.
-all='seabios ovmf linuxboot grub ipxe memtest86+ linux cloud busybox initramfs boot-disk' on_demand='linux-debug'
+all='seabios ovmf linuxboot grub ipxe memtest86+ linux cloud busybox dynamic initramfs boot-disk' on_demand='linux-debug'
 seabios() { debian seabios same usr/share/seabios/bios.bin=bios.bin usr/share/seabios/bios-256k.bin=bios-256k.bin; }
 ovmf() { debian ovmf same usr/share/ovmf/OVMF.fd=OVMF.fd; }
 linuxboot() { debian qemu-system-data same usr/share/qemu/linuxboot.bin=linuxboot.bin; }
@@ -62,7 +63,17 @@ linux() { "$scripts/build-linux.sh" "$guests/linux" 9>&-; show linux/vmlinux lin
 linux_debug() { "$scripts/build-linux.sh" "$guests/linux-debug" debug 9>&-; show linux-debug/vmlinux linux-debug/bzImage; }
 cloud() { lab_has vmlinuz cloud/vmlinuz; debian linux-image-cloud-amd64 cloud_today 'boot/vmlinuz-*=cloud/vmlinuz'; }
 busybox() { lab_has busybox busybox; debian busybox-static same bin/busybox=busybox; }
-initramfs() { busybox >/dev/null; "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" 9>&-; show shell.cpio.gz first-process.cpio.gz devices.cpio.gz disk.img; }
+dynamic() {
+    debian busybox same bin/busybox=dynamic/busybox
+    lib=lib/x86_64-linux-gnu
+    set -- ld-linux-x86-64.so.2 libc.so.6 libresolv.so.2
+    debian libc6 same "$lib/$1=dynamic/$1" "$lib/$2=dynamic/$2" "$lib/$3=dynamic/$3"
+}
+initramfs() {
+    busybox >/dev/null; dynamic >/dev/null
+    "$scripts/build-initramfs.sh" "$guests" "$guests/busybox" "$guests/dynamic" 9>&-
+    show shell.cpio.gz dynamic.cpio.gz first-process.cpio.gz devices.cpio.gz disk.img
+}
 boot_disk() {
     linux >/dev/null; initramfs >/dev/null
     for part in "$guests/linux/bzImage" "$scripts/init.sh" "$scripts/build-boot-disk.sh"; do

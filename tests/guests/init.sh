@@ -42,4 +42,8 @@ sleep 0.1; step 'slept 0.1 s'
 sleep 1; step 'slept 1 s'
 echo "trapline-varies: up $(cut -d' ' -f1 /proc/uptime) s, clock source $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 
+if [ -x /dynamic/busybox ]; then
+    echo "trapline-init: dynamic $(/dynamic/busybox seq 1 2000 | /dynamic/busybox md5sum | /dynamic/busybox cut -d' ' -f1)"
+fi
+
 if [ "$trapline" = reboot ]; then step 'end: reboot'; reboot -f; else step 'end: power off'; poweroff -f; fi
