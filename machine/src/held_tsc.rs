@@ -1,6 +1,6 @@
 //! A guest's TSC that stands still: whoever reads it, in kernel or user mode, finds the value that was set last.
 //!
-//! With TSC scaling (SDM vol. 3, 26.6.5; APM vol. 2, 15.30.5) KVM lets a guest's TSC run at 1 kHz: it is
+//! With TSC scaling (SDM vol. 3, 25.6.5; APM vol. 2, 15.30.5) KVM lets a guest's TSC run at 1 kHz: it is
 //! `(host's TSC × ratio >> fraction bits) + offset`. Before the product comes to the next whole number, a millisecond at most, the guest
 //! is taken out, and goes on with an offset that leaves its TSC as it was. So a clock read that nothing closed is as good as one that is:
 //! what it shows is what the host set, and that is logged.
@@ -12,7 +12,6 @@ use crate::error::{MachineError, refused};
 use crate::ticks::ticks;
 use crate::{ioctl, msr};
 use kvm_ioctls::VcpuFd;
-use rustix::io::Errno;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -120,21 +119,15 @@ impl HeldTsc {
         self.note_slip(value..value.saturating_add(1));
     }
 
-    /// Before the guest is entered. Says how many ticks that took, where that is worth a word.
+    /// Before the guest is entered, now. Returns when that may be: now, or later.
     #[inline]
-    pub(crate) fn enter(&mut self, vcpu: &VcpuFd) -> Result<u64, Errno> {
-        let now = ticks();
-        if now < self.leave_at {
-            return Ok(0);
-        }
-        self.renew(vcpu).map_err(|_| Errno::IO)?;
-        Ok(ticks() - now)
+    pub(crate) fn enter(&mut self, vcpu: &VcpuFd, now: u64) -> Result<u64, MachineError> {
+        if now < self.leave_at { Ok(now) } else { self.renew(vcpu) }
     }
 
-    /// After the guest came out.
+    /// After the guest came out, now.
     #[inline]
-    pub(crate) fn left(&mut self) {
-        let now = ticks();
+    pub(crate) fn left(&mut self, now: u64) {
         if now >= self.leave_at {
             self.came_out(now);
         }
@@ -169,7 +162,7 @@ impl HeldTsc {
 
     /// Sets the offset, and with it how long the guest may run; first waits for the next number if that is too near.
     #[cold]
-    fn renew(&mut self, vcpu: &VcpuFd) -> Result<(), MachineError> {
+    fn renew(&mut self, vcpu: &VcpuFd) -> Result<u64, MachineError> {
         loop {
             let mut now = ticks();
             let mut product = self.scale.product(now);
@@ -186,7 +179,8 @@ impl HeldTsc {
             let now = ticks();
             if now < self.leave_at {
                 let left = (self.leave_at - now) as f64 * self.ns_per_tick;
-                return self.alarm.set(Duration::from_nanos(left as u64 + 1));
+                self.alarm.set(Duration::from_nanos(left as u64 + 1))?;
+                return Ok(ticks());
             }
         }
     }

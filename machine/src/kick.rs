@@ -28,9 +28,9 @@ pub(crate) fn take_out_signal() -> libc::c_int {
 
 extern "C" fn on_signal(signal_number: libc::c_int) {
     if signal_number == take_out_signal() {
-        TAKEN_OUT.set(true)
+        TAKEN_OUT.set(true);
     } else {
-        KICKED.set(true)
+        KICKED.set(true);
     }
     let flag = IMMEDIATE_EXIT.get();
     if !flag.is_null() {

@@ -241,20 +241,17 @@ impl Machine {
     #[inline(always)]
     fn enter(&mut self, exit: &mut Exit) -> Result<bool, MachineError> {
         let result = if self.clock.is_on {
-            if let Some(held) = &mut self.held_tsc {
-                // Whose turn it is to wait is no matter of the exit.
-                match held.enter(&self.vcpu) {
-                    Ok(took) => self.clock.last_return += took,
-                    Err(error) => return self.entered(Err(error), exit),
-                }
-            }
-            let entry = ticks();
+            let mut entry = ticks();
             self.clock.spent.vmm += entry.wrapping_sub(self.clock.last_return);
-            let result = ioctl::run(&mut self.vcpu);
             if let Some(held) = &mut self.held_tsc {
-                held.left();
+                // What that takes is no matter of the exit.
+                entry = held.enter(&self.vcpu, entry)?;
             }
+            let result = ioctl::run(&mut self.vcpu);
             let back = ticks();
+            if let Some(held) = &mut self.held_tsc {
+                held.left(back);
+            }
             self.clock.spent.guest += back.wrapping_sub(entry);
             self.clock.last_return = back;
             result
@@ -267,9 +264,10 @@ impl Machine {
     /// KVM_RUN, whatever comes of it.
     fn run_vcpu(&mut self) -> Result<(), Errno> {
         let Some(held) = &mut self.held_tsc else { return ioctl::run(&mut self.vcpu) };
-        held.enter(&self.vcpu)?;
+        // KVM has taken this request before: see [`Machine::hold_tsc`].
+        held.enter(&self.vcpu, ticks()).map_err(|_| Errno::IO)?;
         let result = ioctl::run(&mut self.vcpu);
-        held.left();
+        held.left(ticks());
         result
     }
 

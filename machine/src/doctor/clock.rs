@@ -5,6 +5,7 @@ use super::lab::Lab;
 use super::probe::{Answer, Answered, Probe};
 use super::tables::Mode;
 use crate::error::MachineError;
+use crate::held_tsc::HeldTsc;
 use crate::ticks::ticks;
 use crate::{ioctl, msr};
 use std::thread;
@@ -14,6 +15,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe("tsc-write", "Writing the guest's TSC (KVM_SET_MSRS)", tsc_write),
     Probe("tsc-offset", "Moving the guest's TSC (KVM_VCPU_TSC_OFFSET)", tsc_offset),
     Probe("tsc-scaling", "Halving the guest's TSC frequency", tsc_scaling),
+    Probe("tsc-held", "Holding the guest's TSC still, for user mode", tsc_held),
 ];
 
 const IA32_TSC: u32 = 0x10;
@@ -24,6 +26,22 @@ const READ: &[u8] = &[
     0x0f, 0x31, // rdtsc
     0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
     0x48, 0x09, 0xd0, // or rax, rdx
+];
+
+/// Reads the TSC a thousand times: RBX the first value, RAX the last, ECX 0 if all were the same.
+const READ_AGAIN: &[u8] = &[
+    0x0f, 0x31, // rdtsc
+    0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
+    0x48, 0x09, 0xd0, // or rax, rdx
+    0x48, 0x89, 0xc3, // mov rbx, rax
+    0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx, 1000
+    0x0f, 0x31, // rdtsc
+    0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
+    0x48, 0x09, 0xd0, // or rax, rdx
+    0x48, 0x39, 0xd8, // cmp rax, rbx
+    0x75, 0x04, // jne to the end
+    0xff, 0xc9, // dec ecx
+    0x75, 0xee, // jnz to the second rdtsc
 ];
 
 /// Why it does not matter: recording never lets a guest depend on the hardware's TSC. It is a canary.
@@ -85,4 +103,24 @@ fn tsc_scaling(lab: &Lab<'_>) -> Answered {
     } else {
         format!("accepted, but it runs at {rate:.2} of the host's")
     }))
+}
+
+fn tsc_held(lab: &Lab<'_>) -> Answered {
+    const MEANING: &str = "Clock reads that nothing closes, those of processes among them, show the hardware's clock: their replay diverges.";
+    let mut guest = lab.guest(Mode::User, &with_end(Mode::User, READ_AGAIN))?;
+    let Some(mut held) = HeldTsc::start(&guest.vcpu, FAR)? else {
+        return Ok(Answer::limits("not possible: no TSC scaling", MEANING));
+    };
+    guest.start(|_| {})?;
+    held.enter(&guest.vcpu, ticks())?;
+    let stop = guest.run();
+    if !guest.is_end(stop) {
+        return Ok(Answer::info("RDTSC does not execute"));
+    }
+    let registers = guest.regs()?;
+    Ok(if (registers.rax, registers.rcx) == (FAR, 0) {
+        Answer::good("it stands still at what was set")
+    } else {
+        Answer::limits(format!("accepted, but it shows {:#x} instead of {FAR:#x}", registers.rax), MEANING)
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::RecordHandler;
 use crate::platform::{IA32_TSC, MsrAnswer, Platform, Time};
+use crate::snapshots::Snapshots;
 use std::ops::Range;
 use trapline_machine::Machine;
 
@@ -28,7 +29,7 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
     }
 
     pub(super) fn move_tsc_behind_keyframe(&mut self, machine: &mut Machine) {
-        let keyframe = self.snapshots.as_ref().and_then(|snapshots| snapshots.last_keyframe());
+        let keyframe = self.snapshots.as_ref().and_then(Snapshots::last_keyframe);
         if machine.holds_tsc() && keyframe.is_some() {
             self.move_tsc(machine, keyframe);
         }

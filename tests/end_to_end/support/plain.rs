@@ -12,6 +12,9 @@ use trapline_formats::{
 /// Exits in a chunk that is written.
 const CHUNK: usize = 1000;
 
+/// Of each exit its site, data and fault, the events behind it, and what the TSC shows from there on, if that is another value.
+pub type Stream<'t> = Vec<(&'t Site, &'t [u8], bool, Vec<Event>, Option<u64>)>;
+
 /// A trace.
 #[derive(Debug, Clone)]
 pub struct Plain {
@@ -179,7 +182,7 @@ impl Plain {
     }
 
     /// What crossed inward, and what the guest did about it: all that two recordings of one guest can have in common.
-    pub fn stream(&self) -> Vec<(&Site, &[u8], bool, Vec<Event>, Option<u64>)> {
+    pub fn stream(&self) -> Stream<'_> {
         let events = |exit: &PlainExit| {
             exit.events
                 .iter()
