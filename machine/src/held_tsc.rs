@@ -20,6 +20,8 @@ const IA32_TSC: u32 = 0x10;
 const SLOWEST_KHZ: u32 = 1;
 /// Readings that have to show what the product says.
 const READINGS: u32 = 32;
+/// Slips that are kept until somebody asks.
+const MOST_SLIPS: usize = 64;
 /// How early a guest is taken out, as a part of the time between two numbers: at first, at least, and at most.
 const FIRST_MARGIN: u64 = 8;
 const LEAST_MARGIN: u64 = 64;
@@ -79,12 +81,15 @@ pub(crate) struct HeldTsc {
     margin: u64,
     alarm: Alarm,
     /// Numbers that the guest may have seen and that nobody set.
-    slipped: Option<Range<u64>>,
+    slips: Vec<Range<u64>>,
 }
 
 impl HeldTsc {
     /// Holds the TSC at this value. `None`: this host has no TSC scaling, or another one than its documentation says.
     pub(crate) fn start(vcpu: &VcpuFd, value: u64) -> Result<Option<Self>, MachineError> {
+        if !is_stable() {
+            return Ok(None);
+        }
         let (Ok(host_khz), Ok(())) = (vcpu.get_tsc_khz(), vcpu.set_tsc_khz(SLOWEST_KHZ)) else {
             return Ok(None);
         };
@@ -102,7 +107,7 @@ impl HeldTsc {
             leave_at: 0,
             margin: scale.period() / FIRST_MARGIN,
             alarm: Alarm::that_takes_out()?,
-            slipped: None,
+            slips: Vec::new(),
         }))
     }
 
@@ -145,19 +150,28 @@ impl HeldTsc {
         }
         if now >= self.until {
             let most = self.scale.product(now) - self.product;
-            self.note_slip(self.value + 1..self.value.saturating_add(most) + 1);
+            let first = self.value.saturating_add(1);
+            self.note_slip(first..first.saturating_add(most));
         }
     }
 
     fn note_slip(&mut self, numbers: Range<u64>) {
-        let all = self.slipped.get_or_insert_with(|| numbers.clone());
-        *all = all.start.min(numbers.start)..all.end.max(numbers.end);
+        if self.slips.len() == MOST_SLIPS {
+            self.slips.remove(0);
+        }
+        self.slips.push(numbers);
     }
 
-    /// The numbers that the guest may have seen since this was last asked, and that nobody set.
+    /// The numbers that the guest may have seen since this was last asked, and that nobody set; of very many the last.
     #[inline]
-    pub(crate) fn take_slip(&mut self) -> Option<Range<u64>> {
-        self.slipped.take()
+    pub(crate) fn take_slips(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.slips)
+    }
+
+    /// The guest is not run for a while.
+    pub(crate) fn rest(&mut self) -> Result<(), MachineError> {
+        self.leave_at = 0;
+        self.alarm.clear()
     }
 
     /// Sets the offset, and with it how long the guest may run; first waits for the next number if that is too near.
@@ -184,6 +198,12 @@ impl HeldTsc {
             }
         }
     }
+}
+
+/// Whether Linux takes the host's TSC for stable. Elsewhere KVM corrects a guest's offset behind everybody's back.
+fn is_stable() -> bool {
+    std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/available_clocksource")
+        .map_or(true, |sources| sources.split_whitespace().any(|source| source == "tsc"))
 }
 
 /// Whether the guest's TSC, at an offset of zero, is the product.

@@ -205,6 +205,9 @@ impl Machine {
         self.armed = Some(kick::arm(self.run.immediate_exit()));
         let result = self.run_armed(handler);
         self.armed = None;
+        if let Some(held) = &mut self.held_tsc {
+            held.rest()?;
+        }
         result
     }
 

@@ -31,6 +31,11 @@ const POLL_EXITS: u64 = 64;
 /// A recording with so many sites ends: every exit up to the next look around may be of a new one.
 const MOST_SITES: usize = MAX_SITES - 64 * POLL_EXITS as usize;
 
+/// IA32_TSC_ADJUST (SDM vol. 4): a write moves the TSC.
+const IA32_TSC_ADJUST: u32 = 0x3b;
+/// What is not to happen.
+const NEVER: Time = Time(u64::MAX);
+
 pub(crate) struct RecordHandler<'a, P: Platform + ?Sized> {
     platform: &'a mut P,
     clock: Clock,
@@ -104,7 +109,7 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             exits: 0,
             next_look: POLL_EXITS.min(max_exits.saturating_sub(1)),
             next_snapshot: u64::MAX,
-            next_tsc: Time(u64::MAX),
+            next_tsc: NEVER,
             halted: false,
             apic: None,
             must_settle: false,
@@ -199,6 +204,10 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             ExitKind::MsrWrite => {
                 let value = exit.value();
                 let answer = self.platform.msr_write(now, address as u32, value);
+                if matches!(address as u32, IA32_TSC | IA32_TSC_ADJUST) && self.next_tsc != NEVER {
+                    // A TSC that is held shows it at once.
+                    self.next_tsc = now;
+                }
                 self.answer_msr(exit, answer, true);
                 self.take_effects(self.exits);
             }
@@ -404,8 +413,9 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             self.look_around()?;
         }
         let mut site = 0;
-        if let Some(numbers) = machine.take_tsc_slip() {
-            self.note_slip(machine, numbers);
+        let slips = machine.take_tsc_slips();
+        if !slips.is_empty() {
+            self.note_slips(machine, &slips);
         }
         if self.log.is_some() {
             site = self.sites.number(machine, exit)?;

@@ -387,7 +387,7 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
         if self.divergence.is_some() {
             return Ok(Flow::Settle);
         }
-        if machine.take_tsc_slip().is_some() {
+        if !machine.take_tsc_slips().is_empty() {
             self.slipped = Some(self.exits);
         }
         let number = self.sites.number(machine, exit)?;

@@ -11,7 +11,7 @@ use kvm_ioctls::Cap;
 use std::num::NonZeroU64;
 use trapline_formats::{ClockMode, EndReason, Trace};
 use trapline_guests::{
-    Guest, hidden_bits_64, hidden_clock_64, hidden_spin_64, hidden_wait_64, user_clock_64,
+    Guest, hidden_bits_64, hidden_clock_64, hidden_set_64, hidden_spin_64, hidden_wait_64, user_clock_64,
 };
 use trapline_recorder::{Every, RecordOptions, Tsc};
 use trapline_replayer::ReplayOptions;
@@ -80,6 +80,16 @@ fn clock_reads_of_user_mode_replay_exactly() {
     assert_eq!(recorded.end.reason, EndReason::MaxExits);
     if is_held(&host, &recorded) {
         assert_eq!(recorded.end.unclosed, []);
+        assert_replays_exactly(&host, &recorded);
+    }
+}
+
+#[test]
+fn a_tsc_that_the_guest_sets_shows_that_at_once() {
+    let Some(host) = host() else { return };
+    let recorded = record(&host, &hidden_set_64(), ClockMode::Host);
+    if is_held(&host, &recorded) {
+        assert_eq!(recorded.end.reason, EndReason::ExitDevice(0));
         assert_replays_exactly(&host, &recorded);
     }
 }

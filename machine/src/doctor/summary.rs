@@ -54,7 +54,12 @@ fn clock(report: &Report) -> String {
     if open.is_empty() {
         "Clock and random numbers: every instruction that reads them traps.".to_owned()
     } else {
-        format!("{}: cannot be hidden here; closed by persuasion and by rewriting.", open.join(", "))
+        let held = if report.is_good("tsc-held") {
+            "; what is left of RDTSC stands still between exits"
+        } else {
+            ""
+        };
+        format!("{}: cannot be hidden here; closed by persuasion and by rewriting{held}.", open.join(", "))
     }
 }
 

@@ -48,7 +48,7 @@ impl Machine {
     /// What the guest may have seen of a TSC that should have stood still, and that was not set, since this was last asked: the host
     /// was busy.
     #[inline]
-    pub fn take_tsc_slip(&mut self) -> Option<Range<u64>> {
-        self.held_tsc.as_mut()?.take_slip()
+    pub fn take_tsc_slips(&mut self) -> Vec<Range<u64>> {
+        self.held_tsc.as_mut().map_or_else(Vec::new, HeldTsc::take_slips)
     }
 }

@@ -451,6 +451,11 @@ guest! {
 }
 
 guest! {
+    /// Sets the clock before it reads it where no disassembly finds that.
+    hidden_set_64, "hidden_set.s", 64, Ends::Exit(0), Some(b"")
+}
+
+guest! {
     /// Waits by clock reads that no disassembly finds, with exits.
     hidden_wait_64, "hidden_wait.s", 64, Ends::Exit(0), Some(b"")
 }
