@@ -200,10 +200,11 @@ impl HeldTsc {
     }
 }
 
-/// Whether Linux takes the host's TSC for stable. Elsewhere KVM corrects a guest's offset behind everybody's back.
+/// Whether Linux takes the host's TSC for stable: it offers it as a clock, by the name `tsc-early` in its first seconds. Elsewhere KVM
+/// corrects a guest's offset behind everybody's back.
 fn is_stable() -> bool {
     std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/available_clocksource")
-        .map_or(true, |sources| sources.split_whitespace().any(|source| source == "tsc"))
+        .map_or(true, |sources| sources.split_whitespace().any(|source| source.starts_with("tsc")))
 }
 
 /// Whether the guest's TSC, at an offset of zero, is the product.
