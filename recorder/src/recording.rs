@@ -23,7 +23,7 @@ use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{ClockMode, CpuState, End, Header, Preempt};
 use trapline_machine::{
     Convention, Kvm, MSRS_ALLOWED, Machine, MachineConfig, describe_host,
-    doctor::{logs_writes, x2apic_exits},
+    doctor::{can_hold_tsc, logs_writes, x2apic_exits},
     fixed_table, offer_x2apic, tick_hz,
 };
 
@@ -90,6 +90,8 @@ pub struct Recorder<'p, P: Platform + ?Sized> {
     stop: StopHandle,
     /// KVM logs which pages the guest writes.
     logs_writes: bool,
+    /// Clock reads that nothing closes are to show what was set, and do so here.
+    holds_tsc: bool,
 }
 
 /// A finished recording.
@@ -136,6 +138,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         let start = machine.save()?;
         let tick_hz = tick_hz(kvm)?;
         let is_recorded = options.output.is_some();
+        let holds_tsc = options.tsc == Tsc::Held && can_hold_tsc(kvm)?;
         let header = Header {
             recorder: env!("CARGO_PKG_VERSION").into(),
             host: describe_host(kvm),
@@ -166,6 +169,7 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
             first_file: guest.files.len() as u32,
             stop: StopHandle::for_this_thread(),
             logs_writes: is_recorded && logs_writes(kvm)?,
+            holds_tsc,
         })
     }
 
@@ -214,9 +218,9 @@ impl<'p, P: Platform + ?Sized> Recorder<'p, P> {
         (self.machine, handler)
     }
 
-    /// Has the guest's TSC stand still at what the platform's clock shows, which is returned: where the host can, and there is one.
+    /// Has the guest's TSC stand still at what the platform's clock shows, which is returned: where that is wanted, and there is one.
     fn hold_tsc(&mut self) -> Result<Option<u64>, RecorderError> {
-        if self.options.tsc == Tsc::Free {
+        if !self.holds_tsc {
             return Ok(None);
         }
         let MsrAnswer::Value(value) = self.platform.msr_read(Time(0), IA32_TSC) else { return Ok(None) };

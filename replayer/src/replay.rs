@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::Scope;
 use std::time::Duration;
 use trapline_formats::{Gva, Spread, Trace, TraceError};
-use trapline_machine::doctor::logs_writes;
+use trapline_machine::doctor::{can_hold_tsc, logs_writes};
 use trapline_machine::{Convention, HardwareClock, Kvm, Machine, MachineError, describe_host, tick_hz};
 
 /// How to replay.
@@ -189,7 +189,7 @@ pub(crate) fn replay_in<'t>(
     let next = keyframe.map_or(0, |keyframe| keyframe.number + 1);
     let memory = MemoryCheck::start(&machine, logs_writes(place.kvm)?, trace.keyframes(), contents, next)?;
     let is_held = match source.held_tsc() {
-        Some(value) => machine.hold_tsc(value)?,
+        Some(value) => can_hold_tsc(place.kvm)? && machine.hold_tsc(value)?,
         None => false,
     };
     let runs_on = source.held_tsc().is_some() && !is_held;

@@ -5,13 +5,12 @@ use crate::support::host::{Extent, Host, host};
 use crate::support::images::image;
 use crate::support::plain::Plain;
 use crate::support::recorded::{Recorded, record_loaded};
-use kvm_ioctls::Cap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 use trapline_formats::{ClockMode, EndReason, Gpa};
-use trapline_machine::doctor::{cpuid_can_hide, user_mode_can_call};
+use trapline_machine::doctor::{can_hold_tsc, cpuid_can_hide, user_mode_can_call};
 use trapline_recorder::guest::firmware::{self, Firmware};
 use trapline_recorder::guest::kernel::{self, Kernel, Protocol};
 use trapline_recorder::{ConsoleInput, RecordOptions};
@@ -111,7 +110,7 @@ impl Boot {
         let calls = user_mode_can_call(host.kvm).unwrap();
         let (initrd, end, says) = if calls {
             // Loaders of programs read the TSC, which replays where it can be held.
-            let (initrd, dynamic): (_, &[_]) = if host.kvm.check_extension(Cap::TscControl) {
+            let (initrd, dynamic): (_, &[_]) = if can_hold_tsc(host.kvm).unwrap() {
                 ("dynamic.cpio.gz", &[DYNAMIC])
             } else {
                 ("shell.cpio.gz", &[])

@@ -40,6 +40,7 @@ mod trouble;
 mod watchdog;
 mod window;
 
+pub use clock::can_hold_tsc;
 pub use cpuid::cpuid_can_hide;
 pub use debugging::{Breakpoints, breakpoints};
 pub use msrs::x2apic_exits;
