@@ -162,8 +162,13 @@ impl HeldTsc {
         self.slips.push(numbers);
     }
 
-    /// The numbers that the guest may have seen since this was last asked, and that nobody set; of very many the last.
+    /// Whether the guest may have seen numbers that nobody set.
     #[inline]
+    pub(crate) fn has_slipped(&self) -> bool {
+        !self.slips.is_empty()
+    }
+
+    /// These numbers, since this was last asked; of very many the last.
     pub(crate) fn take_slips(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.slips)
     }

@@ -30,7 +30,6 @@ use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, Site
 const POLL_EXITS: u64 = 64;
 /// A recording with so many sites ends: every exit up to the next look around may be of a new one.
 const MOST_SITES: usize = MAX_SITES - 64 * POLL_EXITS as usize;
-
 /// IA32_TSC_ADJUST (SDM vol. 4): a write moves the TSC.
 const IA32_TSC_ADJUST: u32 = 0x3b;
 /// What is not to happen.
@@ -413,9 +412,8 @@ impl<P: Platform + ?Sized> Handler for RecordHandler<'_, P> {
             self.look_around()?;
         }
         let mut site = 0;
-        let slips = machine.take_tsc_slips();
-        if !slips.is_empty() {
-            self.note_slips(machine, &slips);
+        if machine.tsc_has_slipped() {
+            self.note_slips(machine);
         }
         if self.log.is_some() {
             site = self.sites.number(machine, exit)?;

@@ -387,7 +387,8 @@ impl<O: Observer> Handler for ReplayHandler<'_, O> {
         if self.divergence.is_some() {
             return Ok(Flow::Settle);
         }
-        if !machine.take_tsc_slips().is_empty() {
+        if machine.tsc_has_slipped() {
+            machine.take_tsc_slips();
             self.slipped = Some(self.exits);
         }
         let number = self.sites.number(machine, exit)?;

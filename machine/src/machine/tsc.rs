@@ -45,9 +45,13 @@ impl Machine {
         }
     }
 
-    /// What the guest may have seen of a TSC that should have stood still, and that was not set, since this was last asked: the host
-    /// was busy.
+    /// Whether the guest may have seen of a TSC that should have stood still what was not set: the host was busy.
     #[inline]
+    pub fn tsc_has_slipped(&self) -> bool {
+        self.held_tsc.as_ref().is_some_and(HeldTsc::has_slipped)
+    }
+
+    /// These numbers, since this was last asked.
     pub fn take_tsc_slips(&mut self) -> Vec<Range<u64>> {
         self.held_tsc.as_mut().map_or_else(Vec::new, HeldTsc::take_slips)
     }

@@ -3,14 +3,12 @@
 use super::RecordHandler;
 use crate::platform::{IA32_TSC, MsrAnswer, Platform, Time};
 use crate::snapshots::Snapshots;
-use std::ops::Range;
 use trapline_machine::Machine;
 
 /// It is moved on at the first exit after so much time, in ns: each time costs a request to KVM.
 const STEP: u64 = 1_000_000;
 /// A guest that has made no exit for so long, in ns, may be waiting for its TSC. Then it runs on, and nobody logs it.
 const SILENCE: u64 = 250_000_000;
-
 /// Numbers from which on a register that holds one of a few tells something.
 const TELLING: u64 = 1 << 16;
 
@@ -63,7 +61,8 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
 
     /// The guest may have seen numbers that are not logged: tells whether it still holds one. Not of the first ones, which anything may be.
     #[cold]
-    pub(super) fn note_slips(&mut self, machine: &Machine, slips: &[Range<u64>]) {
+    pub(super) fn note_slips(&mut self, machine: &mut Machine) {
+        let slips = machine.take_tsc_slips();
         let Some(leaks) = &mut self.leaks else { return };
         for numbers in slips.iter().filter(|numbers| numbers.start >= TELLING) {
             leaks.look_for(numbers, self.exits, machine.registers());
