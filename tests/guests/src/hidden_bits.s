@@ -1,7 +1,6 @@
     # Reads the clock in code that it writes first, where no disassembly finds it, and shows a few bits of it, at no exit the
     # whole.
-    mov byte ptr [0x9000], 0x0f
-    mov word ptr [0x9001], 0xc331
+    hide_clock
     mov edi, 8
 1:  call 99b + 0x1000
     xor edx, edx

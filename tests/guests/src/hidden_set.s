@@ -1,6 +1,5 @@
     # Sets the clock, and reads it in code that it writes first, where no disassembly finds it: 0 if that shows what was set.
-    mov byte ptr [0x9000], 0x0f
-    mov word ptr [0x9001], 0xc331
+    hide_clock
     mov ecx, 0x10
     mov edx, 0x1234
     xor eax, eax

@@ -1,15 +1,10 @@
     # Waits for the clock, in code that it writes first, where no disassembly finds it, and makes no exit meanwhile. Interrupts are on, so
     # that it can be kicked everywhere; there are none.
-    mov byte ptr [0x9000], 0x0f
-    mov word ptr [0x9001], 0xc331
+    hide_clock
     sti
-    call 99b + 0x1000
-    shl rdx, 32
-    or rax, rdx
+    hidden_clock
     mov rbx, rax
-1:  call 99b + 0x1000
-    shl rdx, 32
-    or rax, rdx
+1:  hidden_clock
     mov rcx, rax
     sub rax, rbx
     cmp rax, 1 << 21
