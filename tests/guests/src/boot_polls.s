@@ -11,6 +11,7 @@
     mov ebp, edx
     dec cx
     jnz 1b
+    cli                         # the BIOS prints too, when its timer ticks
     say "booted\n"
     bye 0
 9:  bye 2
