@@ -196,10 +196,11 @@ impl BatchEncoder {
     }
 
     fn held(&mut self, mut values: Vec<HeldValue>) -> Vec<u8> {
-        // The first of all says what it begins with.
-        let begin =
-            if self.held.is_none() && !values.is_empty() { Some(values.remove(0).value) } else { None };
-        let Some(first) = self.held.or(begin) else { return Vec::new() };
+        if self.held.is_none() && !values.is_empty() {
+            // The first of all says what it begins with.
+            self.held = Some(values.remove(0).value);
+        }
+        let Some(first) = self.held else { return Vec::new() };
         let chunk = HeldTsc { first, values };
         self.held = Some(chunk.last());
         chunk.encode()

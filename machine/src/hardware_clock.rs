@@ -77,15 +77,25 @@ impl HardwareClock {
 /// Values that a clock showed.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown {
-    first: u64,
-    span: u64,
+    pub(crate) first: u64,
+    pub(crate) span: u64,
 }
 
 impl Shown {
+    /// The first of them.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Whether this is one of them.
     #[inline]
     pub fn holds(&self, value: u64) -> bool {
         value.wrapping_sub(self.first) < self.span
+    }
+
+    /// Whether EDX:EAX or a general register is one of them.
+    pub fn is_in(&self, registers: &Registers) -> bool {
+        self.holds_pair(registers) || registers.general.iter().any(|value| self.holds(*value))
     }
 
     /// Whether EDX:EAX is one of them, where RDTSC leaves it.

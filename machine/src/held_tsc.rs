@@ -9,13 +9,13 @@
 
 use crate::alarm::Alarm;
 use crate::error::{MachineError, refused};
+use crate::hardware_clock::Shown;
+use crate::ioctl;
+use crate::msr;
 use crate::ticks::ticks;
-use crate::{ioctl, msr};
 use kvm_ioctls::VcpuFd;
-use std::ops::Range;
 use std::time::Duration;
 
-const IA32_TSC: u32 = 0x10;
 /// The slowest that KVM_SET_TSC_KHZ takes (KVM API 4.55).
 const SLOWEST_KHZ: u32 = 1;
 /// Readings that have to show what the product says.
@@ -72,16 +72,16 @@ pub(crate) struct HeldTsc {
     ns_per_tick: f64,
     /// What the guest is to see.
     value: u64,
-    /// What the product was when the offset was set, and the host's TSC when it comes to the next number. 0: it is to be set.
+    /// What the product was when the offset was set, and the host's TSC when it comes to the next number.
     product: u64,
     until: u64,
-    /// From then on, nobody enters the guest any more; a guest that is in comes out.
+    /// From then on nobody enters the guest before the offset is set anew; a guest that is in comes out. 0: it is to be set.
     leave_at: u64,
     /// How long before `until` that is: what coming out takes, as it was seen.
     margin: u64,
     alarm: Alarm,
     /// Numbers that the guest may have seen and that nobody set.
-    slips: Vec<Range<u64>>,
+    slips: Vec<Shown>,
 }
 
 impl HeldTsc {
@@ -121,7 +121,7 @@ impl HeldTsc {
     /// The guest's TSC runs on where it stands, as one that is not held would: nobody logs what it shows.
     pub(crate) fn slip_to(&mut self, value: u64) {
         self.set(value);
-        self.note_slip(value..value.saturating_add(1));
+        self.note_slip(Shown { first: value, span: 1 });
     }
 
     /// Before the guest is entered, now. Returns when that may be: now, or later.
@@ -149,13 +149,12 @@ impl HeldTsc {
             self.margin = less.max(2 * took).clamp(period / LEAST_MARGIN, period / MOST_MARGIN);
         }
         if now >= self.until {
-            let most = self.scale.product(now) - self.product;
-            let first = self.value.saturating_add(1);
-            self.note_slip(first..first.saturating_add(most));
+            let span = self.scale.product(now) - self.product;
+            self.note_slip(Shown { first: self.value.wrapping_add(1), span });
         }
     }
 
-    fn note_slip(&mut self, numbers: Range<u64>) {
+    fn note_slip(&mut self, numbers: Shown) {
         if self.slips.len() == MOST_SLIPS {
             self.slips.remove(0);
         }
@@ -169,7 +168,7 @@ impl HeldTsc {
     }
 
     /// These numbers, since this was last asked; of very many the last.
-    pub(crate) fn take_slips(&mut self) -> Vec<Range<u64>> {
+    pub(crate) fn take_slips(&mut self) -> Vec<Shown> {
         std::mem::take(&mut self.slips)
     }
 
@@ -216,7 +215,7 @@ fn is_stable() -> bool {
 fn is_as_calculated(vcpu: &VcpuFd, scale: Scale) -> Result<bool, MachineError> {
     for _ in 0..READINGS {
         let before = ticks();
-        let Some((_, value)) = msr::get(vcpu, &[IA32_TSC])?.first().copied() else { return Ok(false) };
+        let value = msr::tsc(vcpu)?;
         if value < scale.product(before) || value > scale.product(ticks()) {
             return Ok(false);
         }

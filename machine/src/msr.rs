@@ -95,6 +95,14 @@ pub(crate) fn of_state(vcpu: &VcpuFd, allowed: &[MsrRange]) -> Vec<u32> {
         .collect()
 }
 
+/// IA32_TIME_STAMP_COUNTER (SDM vol. 4).
+pub(crate) const IA32_TSC: u32 = 0x10;
+
+/// The guest's time stamp counter.
+pub(crate) fn tsc(vcpu: &VcpuFd) -> Result<u64, MachineError> {
+    Ok(get(vcpu, &[IA32_TSC])?.first().map_or(0, |(_, value)| *value))
+}
+
 /// Reads MSRs; stops at the first that KVM does not have.
 pub(crate) fn get(vcpu: &VcpuFd, indices: &[u32]) -> Result<Vec<(u32, u64)>, MachineError> {
     let entries: Vec<_> =

@@ -5,6 +5,7 @@ mod hand_off;
 mod held_tsc;
 mod interrupts;
 mod loaded;
+mod msr;
 
 use crate::clock::Clock;
 use crate::console::ConsoleWatch;
@@ -14,7 +15,7 @@ use crate::input::ConsoleInput;
 use crate::leak::LeakWatch;
 use crate::loaded_code::LoadedCode;
 use crate::log::Log;
-use crate::platform::{ApicState, Claim, IA32_TSC, MsrAnswer, Platform, Request, Time};
+use crate::platform::{ApicState, Claim, Platform, Request, Time};
 use crate::recording::{Progress, RecordOptions};
 use crate::silence::Silence;
 use crate::snapshots::{Snapshots, Stand};
@@ -30,8 +31,6 @@ use trapline_machine::{Control, Exit, Flow, Handler, Machine, MachineError, Site
 const POLL_EXITS: u64 = 64;
 /// A recording with so many sites ends: every exit up to the next look around may be of a new one.
 const MOST_SITES: usize = MAX_SITES - 64 * POLL_EXITS as usize;
-/// IA32_TSC_ADJUST (SDM vol. 4): a write moves the TSC.
-const IA32_TSC_ADJUST: u32 = 0x3b;
 /// What is not to happen.
 const NEVER: Time = Time(u64::MAX);
 
@@ -196,22 +195,13 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
                 }
                 self.take_effects(self.exits);
             }
-            ExitKind::MsrRead => {
-                let answer = self.platform.msr_read(now, address as u32);
-                self.answer_msr(exit, answer, false);
-            }
+            ExitKind::MsrRead => self.read_msr(exit),
             ExitKind::MsrWrite => {
-                let value = exit.value();
-                let answer = self.platform.msr_write(now, address as u32, value);
-                if matches!(address as u32, IA32_TSC | IA32_TSC_ADJUST) && self.next_tsc != NEVER {
-                    // A TSC that is held shows it at once.
-                    self.next_tsc = now;
-                }
-                self.answer_msr(exit, answer, true);
+                self.write_msr(exit);
                 self.take_effects(self.exits);
             }
             ExitKind::ClockRead => {
-                if let MsrAnswer::Value(value) = self.platform.msr_read(now, IA32_TSC) {
+                if let Some(value) = self.tsc() {
                     exit.set_value(value);
                 }
             }
@@ -220,17 +210,6 @@ impl<'a, P: Platform + ?Sized> RecordHandler<'a, P> {
             ExitKind::Shutdown => (self.end, self.must_settle) = (Some(EndReason::TripleFault), true),
             ExitKind::InterruptWindow => self.window_requested = false,
             ExitKind::SetTpr | ExitKind::Unfinished => {}
-        }
-    }
-
-    fn answer_msr(&mut self, exit: &mut Exit, answer: MsrAnswer, is_write: bool) {
-        match answer {
-            MsrAnswer::Value(value) if !is_write => exit.set_value(value),
-            MsrAnswer::Value(_) => {}
-            MsrAnswer::GeneralProtection => {
-                exit.fault = true;
-                self.unclaimed.count(Space::Msr, exit.address, is_write);
-            }
         }
     }
 

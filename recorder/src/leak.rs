@@ -7,10 +7,9 @@
 //! Where KVM does not let the TSC be moved, memory says nothing, and of registers only that they hold the time of this very exit.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use trapline_formats::memory::PAGE_BYTES;
 use trapline_formats::{Gpa, RawExit, Registers, Unclosed};
-use trapline_machine::{HardwareClock, Machine, MachineError, ticks};
+use trapline_machine::{HardwareClock, Machine, MachineError, Shown, ticks};
 
 /// High bits that no address, counter or ASCII text starts with.
 const CANARY: u64 = 0x00c3_5a96_0000_0000;
@@ -77,13 +76,12 @@ impl LeakWatch {
         let Some(clock) = self.clock else { return false };
         let now = ticks();
         let shown = if clock.is_moved() { clock.shown() } else { clock.between(now - RECENT, now) };
-        shown.holds_pair(registers) || registers.general.iter().any(|value| shown.holds(*value))
+        shown.is_in(registers)
     }
 
     /// Looks at the registers at an exit for what a TSC that is held showed all the same.
-    pub(crate) fn look_for(&mut self, numbers: &Range<u64>, exit: u64, registers: &Registers) {
-        let pair = registers.general[Registers::RDX] << 32 | registers.general[Registers::RAX] & 0xffff_ffff;
-        if numbers.contains(&pair) || registers.general.iter().any(|value| numbers.contains(value)) {
+    pub(crate) fn look_for(&mut self, numbers: &Shown, exit: u64, registers: &Registers) {
+        if numbers.is_in(registers) {
             self.note(exit, registers.rip);
         }
     }

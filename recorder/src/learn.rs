@@ -28,7 +28,7 @@ use crate::error::RecorderError;
 use crate::guest::Guest;
 use crate::learned::{LearnedSites, Limit, State};
 use crate::platform::Platform;
-use crate::recording::{RecordOptions, Recorder};
+use crate::recording::{RecordOptions, Recorder, Tsc};
 use crate::rewrite::Port;
 use crate::timer::StopHandle;
 use guess::{Guess, Meaning, guesses};
@@ -66,6 +66,8 @@ impl Window {
             max_exits: self.max_exits,
             until_console: self.until_console.clone(),
             window_is_prompt: self.window_is_prompt,
+            // Learning holds nothing: no need to ask at each run whether this host could.
+            tsc: Tsc::Free,
             ..RecordOptions::default()
         }
     }

@@ -13,6 +13,8 @@ use trapline_formats::{Gpa, GuestFile, NamedRange};
 /// IA32_TIME_STAMP_COUNTER (SDM vol. 4). A platform that answers RDMSR of it says by that what clock reads show, too: those that were
 /// rewritten, and those that were not where the guest's TSC is held.
 pub(crate) const IA32_TSC: u32 = 0x10;
+/// IA32_TSC_ADJUST (SDM vol. 4): a write moves the TSC.
+pub(crate) const IA32_TSC_ADJUST: u32 = 0x3B;
 
 /// Nanoseconds since the guest's start, on the clock of the recording (host or virtual).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -38,12 +38,12 @@ fn a_disk_boots_and_replays_exactly_and_records_identically_under_the_virtual_cl
 fn boots_and_replays(clock: ClockMode) {
     let Some(host) = host() else { return };
     let disk = disk(&boot_polls());
-    let recorded = boot_own(&host, disk.path(), clock);
+    let recorded = boot_own(&host, disk.path(), clock, Tsc::Held);
     assert_eq!(recorded.end.unclosed, []);
     assert_eq!(rewritten_sectors(&recorded), [0x7c00, 0x7e00]);
     assert_replays_exactly_with(&host, &recorded, &with(disk.path()));
     if clock == ClockMode::Virtual {
-        let again = boot_own(&host, disk.path(), clock);
+        let again = boot_own(&host, disk.path(), clock, Tsc::Held);
         assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
     }
 }
@@ -52,7 +52,7 @@ fn boots_and_replays(clock: ClockMode) {
 fn what_measures_by_the_hardware_clock_already_goes_on_with_it_and_that_is_said() {
     let Some(host) = host() else { return };
     let disk = disk(&boot_measures());
-    let recorded = boot_own_with(&host, disk.path(), ClockMode::Host, Tsc::Free);
+    let recorded = boot_own(&host, disk.path(), ClockMode::Host, Tsc::Free);
     assert_eq!(recorded.end.unclosed[0].source, "RDTSC");
     assert_eq!(rewritten_sectors(&recorded), [0x7c00]);
 }
@@ -65,11 +65,11 @@ fn grub_boots_from_its_disk_and_replays_exactly_and_records_identically_under_th
     let is_fast = user_mode_can_call(host.kvm).unwrap();
     let until = if is_fast { "The highlighted entry" } else { "GRUB loading" };
     let disk = image("grub", "grub.img");
-    let recorded = boot(&host, &disk, ClockMode::Virtual, until);
+    let recorded = boot(&host, &disk, ClockMode::Virtual, Tsc::Held, until);
     assert_eq!(recorded.end.reason, EndReason::ConsoleMatch(until.into()));
     assert_eq!(recorded.end.unclosed, []);
     assert_replays_exactly_with(&host, &recorded, &with(&disk));
-    let again = boot(&host, &disk, ClockMode::Virtual, until);
+    let again = boot(&host, &disk, ClockMode::Virtual, Tsc::Held, until);
     assert_eq!(Plain::read(&recorded.path).stream(), Plain::read(&again.path).stream());
 }
 
@@ -81,7 +81,7 @@ fn linux_boots_from_its_disk_and_replays_exactly_under_the_host_clock() {
         return;
     }
     let (disk, until) = (image("boot-disk", "boot.img"), "step 7 fifo");
-    let recorded = boot(&host, &disk, ClockMode::Host, until);
+    let recorded = boot(&host, &disk, ClockMode::Host, Tsc::Held, until);
     let text = String::from_utf8_lossy(recorded.com1());
     assert_eq!(recorded.end.reason, EndReason::ConsoleMatch(until.into()), "it said:\n{text}");
     assert!(text.contains("SYSLINUX"), "it said:\n{text}");
@@ -100,23 +100,15 @@ fn disk(guest: &Guest) -> NamedTempFile {
 }
 
 /// Records an assembly guest's disk to its end.
-fn boot_own(host: &Host, disk: &Path, clock: ClockMode) -> Recorded {
-    boot_own_with(host, disk, clock, Tsc::Held)
-}
-
-fn boot_own_with(host: &Host, disk: &Path, clock: ClockMode, tsc: Tsc) -> Recorded {
-    let recorded = boot_with(host, disk, clock, GIVEN_UP, tsc);
+fn boot_own(host: &Host, disk: &Path, clock: ClockMode, tsc: Tsc) -> Recorded {
+    let recorded = boot(host, disk, clock, tsc, GIVEN_UP);
     let text = String::from_utf8_lossy(recorded.com1());
     assert_eq!(recorded.end.reason, EndReason::ExitDevice(0), "it said:\n{text}");
     assert!(text.contains("booted"), "it said:\n{text}");
     recorded
 }
 
-fn boot(host: &Host, disk: &Path, clock: ClockMode, until: &str) -> Recorded {
-    boot_with(host, disk, clock, until, Tsc::Held)
-}
-
-fn boot_with(host: &Host, disk: &Path, clock: ClockMode, until: &str, tsc: Tsc) -> Recorded {
+fn boot(host: &Host, disk: &Path, clock: ClockMode, tsc: Tsc, until: &str) -> Recorded {
     let guest = firmware::load(Firmware::of(&image("seabios", "bios-256k.bin")), RAM).unwrap();
     let virtio = Config { disks: vec![Disk::open(disk, false, false).unwrap()], ..Config::default() };
     let config = PcConfig { virtio, ..PcConfig::with_clock(&guest, clock) };

@@ -3,11 +3,10 @@
 use crate::support::compare::assert_replays_exactly;
 use crate::support::host::{Extent, Host, host};
 use crate::support::plain::Plain;
-use crate::support::recorded::{
-    RAM, Recorded, record, record_every, record_flat, record_loaded, record_preempted,
-};
+use crate::support::recorded::{RAM, Recorded, record, record_every, record_flat, record_preempted};
 use crate::support::replayed::try_replay;
 use std::num::NonZeroU64;
+use std::time::Duration;
 use trapline_formats::{ClockMode, EndReason, Trace};
 use trapline_guests::{
     Guest, hidden_bits_64, hidden_clock_64, hidden_set_64, hidden_spin_64, hidden_wait_64, user_clock_64,
@@ -74,10 +73,9 @@ fn hidden_clock_reads_replay_exactly_with_interrupts_between_exits() {
 #[test]
 fn clock_reads_of_user_mode_replay_exactly() {
     let Some(host) = host() else { return };
-    let guest = user_clock_64();
-    let loaded = crate::support::recorded::loaded(&guest, RAM);
-    let recorded =
-        record_loaded(&host, &loaded, RecordOptions { max_exits: Some(2000), ..RecordOptions::default() });
+    let timeout = Some(Duration::from_mins(2));
+    let options = RecordOptions { max_exits: Some(2000), timeout, ..RecordOptions::default() };
+    let recorded = record_flat(&host, &user_clock_64(), RAM, options);
     assert_eq!(recorded.end.reason, EndReason::MaxExits);
     if is_held(&host, &recorded) {
         assert_eq!(recorded.end.unclosed, []);

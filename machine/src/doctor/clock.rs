@@ -19,7 +19,6 @@ pub(super) const PROBES: &[Probe] = &[
     Probe("tsc-held", "Holding the guest's TSC still, for user mode", tsc_held),
 ];
 
-const IA32_TSC: u32 = 0x10;
 /// Attempts at what a busy host may spoil.
 const TRIES: u32 = 4;
 /// Further ahead than any host has run.
@@ -67,7 +66,7 @@ fn moved(took: bool, ignored: &str) -> Answer {
 
 fn tsc_write(lab: &Lab<'_>) -> Answered {
     let mut guest = guest(lab)?;
-    if msr::set(&guest.vcpu, &[(IA32_TSC, FAR)]).is_err() {
+    if msr::set(&guest.vcpu, &[(msr::IA32_TSC, FAR)]).is_err() {
         return Ok(moved(false, "refused"));
     }
     Ok(match guest_tsc(&mut guest)? {

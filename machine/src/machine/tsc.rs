@@ -2,21 +2,19 @@
 
 use super::Machine;
 use crate::error::MachineError;
+use crate::hardware_clock::Shown;
 use crate::held_tsc::HeldTsc;
 use crate::msr;
-use std::ops::Range;
-
-const IA32_TSC: u32 = 0x10;
 
 impl Machine {
     /// Sets the guest's hardware TSC, where it is not held. Only a canary: nothing that Trapline lets a guest read may depend on it.
     pub fn set_hardware_tsc(&mut self, value: u64) -> Result<(), MachineError> {
-        msr::set(&self.vcpu, &[(IA32_TSC, value)])
+        msr::set(&self.vcpu, &[(msr::IA32_TSC, value)])
     }
 
     /// The guest's hardware TSC.
     pub fn hardware_tsc(&self) -> Result<u64, MachineError> {
-        Ok(msr::get(&self.vcpu, &[IA32_TSC])?.first().map_or(0, |(_, value)| *value))
+        msr::tsc(&self.vcpu)
     }
 
     /// Has the guest's TSC stand still at this value, while the calling thread runs it. False: this host has no TSC scaling.
@@ -52,7 +50,7 @@ impl Machine {
     }
 
     /// These numbers, since this was last asked.
-    pub fn take_tsc_slips(&mut self) -> Vec<Range<u64>> {
+    pub fn take_tsc_slips(&mut self) -> Vec<Shown> {
         self.held_tsc.as_mut().map_or_else(Vec::new, HeldTsc::take_slips)
     }
 }

@@ -3,10 +3,8 @@
 
 use super::frequency::Frequency;
 use crate::platform::MsrAnswer::{self, GeneralProtection, Value};
-use crate::platform::Time;
+use crate::platform::{IA32_TSC as TSC, IA32_TSC_ADJUST as TSC_ADJUST, Time};
 
-const TSC: u32 = 0x10;
-const TSC_ADJUST: u32 = 0x3B;
 const MPERF: u32 = 0xE7;
 const APERF: u32 = 0xE8;
 /// AMD's read-only copies.

@@ -1,7 +1,7 @@
 //! The guest's TSC where it is held: it shows what the platform's clock showed a moment ago.
 
 use super::RecordHandler;
-use crate::platform::{IA32_TSC, MsrAnswer, Platform, Time};
+use crate::platform::{Platform, Time};
 use crate::snapshots::Snapshots;
 use trapline_machine::Machine;
 
@@ -52,19 +52,12 @@ impl<P: Platform + ?Sized> RecordHandler<'_, P> {
         }
     }
 
-    fn tsc(&mut self) -> Option<u64> {
-        match self.platform.msr_read(self.now, IA32_TSC) {
-            MsrAnswer::Value(value) => Some(value),
-            MsrAnswer::GeneralProtection => None,
-        }
-    }
-
     /// The guest may have seen numbers that are not logged: tells whether it still holds one. Not of the first ones, which anything may be.
     #[cold]
     pub(super) fn note_slips(&mut self, machine: &mut Machine) {
         let slips = machine.take_tsc_slips();
         let Some(leaks) = &mut self.leaks else { return };
-        for numbers in slips.iter().filter(|numbers| numbers.start >= TELLING) {
+        for numbers in slips.iter().filter(|numbers| numbers.first() >= TELLING) {
             leaks.look_for(numbers, self.exits, machine.registers());
         }
     }

@@ -73,8 +73,7 @@ pub fn record_with(
     record_platform(host, &loaded(guest, RAM), platform, options)
 }
 
-/// An assembly guest, loaded.
-pub fn loaded(guest: &Guest, ram_bytes: u64) -> trapline_recorder::Guest {
+fn loaded(guest: &Guest, ram_bytes: u64) -> trapline_recorder::Guest {
     let mode = match guest.mode {
         Mode::Bits16 => flat::Mode::Bits16,
         Mode::Bits32 => flat::Mode::Bits32,
